@@ -1,0 +1,1 @@
+"""Active audio-visual separation: a benchmark and a training system."""

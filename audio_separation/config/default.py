@@ -1,0 +1,216 @@
+"""The one default tree (yacs). YAML overlays and ``KEY VALUE`` overrides may change keys, never add them.
+
+Sizes that follow the paper (AAViDSS, ECCV 2022) are the defaults; ``configs/`` holds the overlays, among
+them the ``small`` sizes that train on a laptop CPU.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Iterable, Optional
+
+import yaml
+from yacs.config import CfgNode as CN
+
+from audio_separation.errors import UserError
+
+
+def _data(c: CN) -> None:
+    c.DATASET = "homes"  # homes | mp3d | replica: the folder name in metadata/, binaural_rirs/, scene_observations/
+    c.DATA = CN()
+    c.DATA.ROOT = "data"  # audio_data/, passive_datasets/, active_datasets/, scene_datasets/
+    c.DATA.SOUND_SPACES = "sound_spaces"  # binaural_rirs/, metadata/, scene_observations/
+    c.DATA.CORPUS = "synthetic"  # folder in DATA.ROOT/audio_data
+    c.DATA.PASSIVE_VERSION = "homes_v1"  # folder in DATA.ROOT/passive_datasets
+    c.DATA.ACTIVE_VERSION = "homes_near_v1"  # folder in DATA.ROOT/active_datasets
+    c.DATA.SPLIT = "train"  # split of the active or passive dataset
+    c.DATA.SOUNDS = "train"  # split of the corpus: train (= heard), valUnheard, testUnheard
+    c.DATA.MAX_EPISODES = 0  # 0: all
+
+
+def _audio(c: CN) -> None:
+    c.AUDIO = CN()
+    c.AUDIO.RATE = 16000  # Hz
+    c.AUDIO.N_FFT = 1023
+    c.AUDIO.HOP = 512
+    c.AUDIO.MODE = "causal"  # causal | paper (each second convolved alone, centre kept)
+    c.AUDIO.TARGET_MONO_RMS = 1.2  # RMS over F x N of target_mono_mag
+    c.AUDIO.RIR_STORE = "auto"  # auto: packed file where there is one, else the WAV tree | packed | wav
+    c.AUDIO.MISSING_RIR = "error"  # error | skip: silence for that pair, listed and counted
+    c.AUDIO.CACHE_MB = 512  # bound on the cached RIR spectra of each process
+
+
+def _task(c: CN) -> None:
+    c.TASK = CN()
+    c.TASK.NAME = "near_target"
+    c.TASK.EPISODE_STEPS = 20  # steps (= seconds of sound) an episode
+
+
+def _models(c: CN) -> None:
+    c.SEPARATOR = CN()
+    c.SEPARATOR.VARIANT = "masked"  # masked | paper
+    c.SEPARATOR.CHANNELS = [64, 128, 256, 512, 512]  # encoder; the decoder mirrors it
+    c.SEPARATOR.NUM_BANDS = 16  # frequency slicing: bands of F / NUM_BANDS bins
+    c.SEPARATOR.CLASS_EMBEDDING = 32  # planes that carry the class (masked only)
+    c.SEPARATOR.MASK_MAX = 2.0  # upper bound of the mask (masked only); the mixture is a mean of sources
+    c.MEMORY = CN()
+    c.MEMORY.SIZE = 20  # slots: 19 past steps and the current one
+    c.MEMORY.CHANNELS = 16  # of the token CNN; the token has CHANNELS * (32 / 4)^2 values
+    c.MEMORY.LAYERS = 2
+    c.MEMORY.HEADS = 8
+    c.MEMORY.FEEDFORWARD = 1024
+    c.MEMORY.OUTPUT = "gain"  # gain: bounded factor on the input estimate, 1 at start | direct (paper)
+    c.MEMORY.LOSS_STEPS = 15  # the current step and the last 14
+    c.POLICY = CN()
+    c.POLICY.VISION = "rgb"  # rgb | depth | rgbd | none
+    c.POLICY.VISUAL_ENCODER = "cnn"  # cnn | resnet18 (needs torchvision)
+    c.POLICY.IMAGE_SIZE = 128  # images are area-averaged down to this
+    c.POLICY.VISUAL_CHANNELS = [32, 64, 32]
+    c.POLICY.AUDIO_CHANNELS = [32, 64, 32]
+    c.POLICY.HIDDEN = 512
+
+
+def _training(c: CN) -> None:
+    c.PASSIVE = CN()  # pretraining of the separators
+    c.PASSIVE.LR = 5e-4
+    c.PASSIVE.EPS = 1e-5
+    c.PASSIVE.BATCH = 128  # over all ranks
+    c.PASSIVE.MAX_GRAD_NORM = 0.8
+    c.PASSIVE.NUM_STEPS = 20000  # gradient steps
+    c.PASSIVE.LR_DECAY = False  # True: cosine to zero over NUM_STEPS
+    c.PASSIVE.VAL_EVERY = 500  # steps
+    c.PASSIVE.VAL_SAMPLES = 512
+    c.PASSIVE.LOSS = "l1"  # l1 | mse
+    c.PPO = CN()
+    c.PPO.NUM_STEPS = 20  # rollout length
+    c.PPO.EPOCHS = 4
+    c.PPO.MINIBATCHES = 1
+    c.PPO.CLIP = 0.1
+    c.PPO.CLIP_DECAY = True
+    c.PPO.GAMMA = 0.99
+    c.PPO.GAE_LAMBDA = 0.95
+    c.PPO.VALUE_COEF = 0.5
+    c.PPO.ENTROPY_COEF = 0.01
+    c.PPO.LR = 1e-4
+    c.PPO.EPS = 1e-5
+    c.PPO.LR_DECAY = True
+    c.PPO.MAX_GRAD_NORM = 0.5
+    c.MEMORY_UPDATE = CN()
+    c.MEMORY_UPDATE.LR = 5e-3
+    c.MEMORY_UPDATE.EPS = 1e-5
+    c.MEMORY_UPDATE.EPOCHS = 4
+    c.MEMORY_UPDATE.MAX_GRAD_NORM = 0.5
+    c.MEMORY_UPDATE.LR_DECAY = False
+    c.MEMORY_UPDATE.LOSS = "l1"  # l1 | mse
+    c.TRAIN = CN()
+    c.TRAIN.PASSIVE_CHECKPOINT = ""  # separators to freeze: model dir of a pretraining or a .pth file
+    c.TRAIN.CHECKPOINT_EVERY = 50  # updates between numbered checkpoints (those that validation compares)
+    c.TRAIN.SAVE_EVERY = 10  # updates between saves of the state to resume from
+
+
+def _evaluation(c: CN) -> None:
+    c.EVAL = CN()
+    c.EVAL.AGENT = "policy"  # policy | stand | rotate | random
+    c.EVAL.CHECKPOINT = "best"  # all | best | latest | a .pth file
+    c.EVAL.SELECT_BY = "stft_l2"  # metric of `refined`; the checkpoint with the lowest (or highest dB) is best
+    c.EVAL.DETERMINISTIC = True  # the likeliest action, not a drawn one
+    c.EVAL.REFINE_STEPS = 14  # later steps that may improve an estimate (published protocol)
+    c.EVAL.EXTRA_METRICS = False  # also SI-SIR, SI-SAR, SD-SDR, SNR
+    c.EVAL.REPORT_EPISODES = 1  # episodes drawn and written as WAV
+    c.EVAL.NAME = ""  # folder of the results in the model dir; empty: <split>_<agent>
+
+
+def default_config() -> CN:
+    """Return a fresh, mutable copy of the default tree."""
+    c = CN()
+    c.TRAINER = "active"  # passive | active
+    c.SEED = 0
+    c.DEVICE = "auto"  # auto | cpu | cuda
+    c.THREADS = 0  # torch threads of each process; 0: cores divided by local processes
+    c.NUM_PROCESSES = 14  # environments that each process (rank) steps together; the field's name for it
+    c.NUM_UPDATES = 40000  # active training: rollouts collected and learnt from
+    c.VERBOSE = True  # progress lines
+    for fill in (_data, _audio, _task, _models, _training, _evaluation):
+        fill(c)
+    return c
+
+
+def all_keys(node: CN, prefix: str = "") -> list[str]:
+    """List the dotted names of all leaves of ``node``."""
+    keys: list[str] = []
+    for key, value in node.items():
+        keys += all_keys(value, f"{prefix}{key}.") if isinstance(value, CN) else [f"{prefix}{key}"]
+    return keys
+
+
+def _unknown_key(key: str, known: list[str], where: str) -> UserError:
+    # near in spelling, or the same last word in another section
+    last = key.split(".")[-1]
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
+    near += [k for k in known if k.split(".")[-1] == last and k not in near]
+    hint = f"; near ones: {', '.join(near[:4])}" if near else "; audio_separation/config/default.py lists all keys"
+    return UserError(f"unknown config key {key} in {where}{hint}")
+
+
+def _set(config: CN, key: str, value: object, where: str, known: list[str]) -> None:
+    if key not in known:
+        raise _unknown_key(key, known, where)
+    try:
+        config.merge_from_list([key, value])
+    except (ValueError, AssertionError):
+        node: object = config
+        for part in key.split("."):
+            node = node[part]  # type: ignore[index]
+        raise UserError(
+            f"config key {key} in {where} expects a {type(node).__name__} such as {node!r}, found {value!r}"
+        ) from None
+
+
+def _leaves(tree: dict, prefix: str = "") -> Iterable[tuple[str, object]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _merge_file(config: CN, path: Path, known: list[str], seen: tuple[Path, ...] = ()) -> None:
+    if not path.is_file():
+        near = sorted(str(p) for p in Path("configs").rglob("*.yaml"))
+        raise UserError(f"config file {path} not found; this checkout has: {', '.join(near) or 'no configs/ folder'}")
+    if path.resolve() in seen:
+        raise UserError(f"config file {path} names itself through BASE; remove the cycle")
+    try:
+        tree = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"config file {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"config file {path} should hold KEY: value lines, found a {type(tree).__name__}")
+    # BASE: overlays that are read first, relative to this file
+    bases = tree.pop("BASE", [])
+    for base in [bases] if isinstance(bases, str) else bases:
+        _merge_file(config, path.parent / base, known, (*seen, path.resolve()))
+    for key, value in _leaves(tree):
+        _set(config, key, value, str(path), known)
+
+
+def get_config(path: Optional[str] = None, overrides: Iterable[str] = ()) -> CN:
+    """Build the frozen config: defaults, then the YAML file, then ``KEY VALUE`` pairs.
+
+    A YAML file may name others under ``BASE`` (one or a list, relative to it); they are merged first.
+
+    Raises:
+        UserError: for a missing file, an unknown key (with the near ones) or a value of another type.
+    """
+    config = default_config()
+    known = all_keys(config)
+    if path:
+        _merge_file(config, Path(path), known)
+    pairs = list(overrides)
+    if len(pairs) % 2:
+        raise UserError(f"overrides come as KEY VALUE pairs, found {len(pairs)} words: {' '.join(pairs)}")
+    for key, value in zip(pairs[::2], pairs[1::2]):
+        _set(config, key, value, "the command line", known)
+    config.freeze()
+    return config

@@ -1,0 +1,94 @@
+"""From a config to episodes and a simulator: the one place that knows where the parts come from."""
+
+from __future__ import annotations
+
+from typing import Iterable, Optional, Sequence
+
+import torch
+from yacs.config import CfgNode
+
+from audio_separation.audio.clips import ClipLibrary
+from audio_separation.audio.render import BinauralRenderer
+from audio_separation.audio.rir_store import open_rir_store
+from audio_separation.envs.simulator import BatchSimulator, Scene
+from audio_separation.errors import UserError
+from audio_separation.scenes.episodes import Episode, load_episodes, validate_episodes
+from audio_separation.scenes.graph import load_graph
+from audio_separation.scenes.layout import DatasetPaths, paths_from_config
+from audio_separation.scenes.observations import load_observations
+
+
+def check_task(config: CfgNode) -> None:
+    """Refuse a config whose task or audio settings this version does not have."""
+    if config.TASK.NAME != "near_target":
+        raise UserError(f"TASK.NAME is {config.TASK.NAME!r}; expected near_target")
+    audio = config.AUDIO
+    if (audio.RATE, audio.N_FFT, audio.HOP) != (16000, 1023, 512):
+        raise UserError(
+            f"AUDIO.RATE, N_FFT, HOP are {audio.RATE}, {audio.N_FFT}, {audio.HOP}; the networks and the data "
+            "formats are defined for 16000, 1023, 512"
+        )
+
+
+def open_clips(config: CfgNode, split: Optional[str] = None) -> ClipLibrary:
+    """Open the corpus that the config names, in its split ``DATA.SOUNDS`` unless ``split`` says otherwise."""
+    return ClipLibrary(paths_from_config(config).corpus_dir, split or config.DATA.SOUNDS)
+
+
+def build_renderer(config: CfgNode, clips: ClipLibrary, device: torch.device) -> BinauralRenderer:
+    """Open the RIR store of the dataset and put the renderer on ``device``."""
+    paths = paths_from_config(config)
+    audio = config.AUDIO
+    rirs = open_rir_store(paths.rirs, kind=audio.RIR_STORE, rate=audio.RATE, on_missing=audio.MISSING_RIR)
+    return BinauralRenderer(
+        rirs, clips, mode=audio.MODE, device=device, cache_mb=audio.CACHE_MB, mono_rms=audio.TARGET_MONO_RMS
+    )
+
+
+def load_scenes(paths: DatasetPaths, names: Iterable[str], images: bool) -> dict[str, Scene]:
+    """Read graph and, if asked for, the cached RGB-D of each scene."""
+    scenes = {}
+    for name in sorted(set(names)):
+        graph = load_graph(paths.metadata(name))
+        scenes[name] = Scene(graph, load_observations(paths.observations(name), graph) if images else None)
+    return scenes
+
+
+def load_task_episodes(config: CfgNode) -> list[Episode]:
+    """Read the episodes of ``DATA.SPLIT``, at most ``DATA.MAX_EPISODES``."""
+    paths = paths_from_config(config)
+    episodes = load_episodes(paths.active_root, config.DATA.SPLIT)
+    if config.DATA.MAX_EPISODES:
+        # spread over the file, so that every scene stays represented
+        count = min(config.DATA.MAX_EPISODES, len(episodes))
+        episodes = [episodes[i * len(episodes) // count] for i in range(count)]
+    return episodes
+
+
+def build_simulator(
+    config: CfgNode,
+    episodes: Sequence[Episode],
+    num_envs: int,
+    device: torch.device,
+    target_bin: bool,
+    images: bool = True,
+) -> BatchSimulator:
+    """Make the simulator that can play ``episodes``; every one is checked before the first step.
+
+    Raises:
+        UserError: for missing or broken data, an episode off the graph or with a sound not in the corpus.
+    """
+    check_task(config)
+    paths = paths_from_config(config)
+    clips = open_clips(config)
+    scenes = load_scenes(paths, (episode.scene for episode in episodes), images)
+    validate_episodes(episodes, clips, {name: scene.graph for name, scene in scenes.items()})
+    return BatchSimulator(
+        scenes,
+        clips,
+        build_renderer(config, clips, device),
+        num_envs,
+        episode_steps=config.TASK.EPISODE_STEPS,
+        target_bin=target_bin,
+        mono_rms=config.AUDIO.TARGET_MONO_RMS,
+    )

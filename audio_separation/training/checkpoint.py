@@ -1,0 +1,86 @@
+"""Checkpoints: tensors and plain data only, written to a temporary file and renamed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from audio_separation.errors import UserError
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write ``content`` so that ``path`` is always whole: the old file until the new one is on the disk.
+
+    Raises:
+        UserError: when it cannot be written (disk full, no permission); the former file stays.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
+        temporary.unlink(missing_ok=True)
+        kept = f"the last good one stays in {path}" if path.exists() else "no earlier one exists"
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"cannot write checkpoint {path} ({reason}); {kept}; free some space and run the same command again"
+        ) from None
+
+
+def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """Read a checkpoint without executing anything in it.
+
+    Raises:
+        UserError: for a missing, truncated or foreign file, or one that holds more than tensors and plain data.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"checkpoint {path} not found; train first or give the path of an existing .pth file")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).split("\n")[0][:160]
+        raise UserError(
+            f"checkpoint {path} holds more than tensors and plain data, so it is not opened ({reason}); "
+            "give a checkpoint written by this project"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"checkpoint {path} is damaged or not a checkpoint ({reason}); use another one") from None
+    if not isinstance(content, dict):
+        raise UserError(f"checkpoint {path} should hold a dictionary, found a {type(content).__name__}; use another one")
+    return content
+
+
+def restore(module: nn.Module, content: dict[str, Any], key: str, path: Path) -> None:
+    """Load ``content[key]`` into ``module``; all names and sizes must agree.
+
+    Raises:
+        UserError: that names the first tensor that differs.
+    """
+    if key not in content:
+        raise UserError(f"checkpoint {path} has no {key!r} (it has {', '.join(map(str, content))}); use another one")
+    state, own = content[key], module.state_dict()
+    missing, foreign = [k for k in own if k not in state], [k for k in state if k not in own]
+    if missing or foreign:
+        raise UserError(
+            f"checkpoint {path} does not fit the configured {key}: {len(missing)} tensors are missing and "
+            f"{len(foreign)} are foreign, such as {(missing + foreign)[0]}; use the config it was trained with"
+        )
+    for name, tensor in own.items():
+        if state[name].shape != tensor.shape:
+            raise UserError(
+                f"checkpoint {path} does not fit the configured {key}: {name} has shape "
+                f"{tuple(state[name].shape)}, the config makes {tuple(tensor.shape)}; use the config it was trained with"
+            )
+    module.load_state_dict(state)

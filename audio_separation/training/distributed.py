@@ -1,0 +1,186 @@
+"""Everything that knows about several processes. One process is world size 1 of the same code.
+
+Gradients are averaged by hand in one flat all-reduce rather than through a wrapper module: the policy and
+the memory are updated in turn, and on two CPUs the flat buffer is as fast. Every rank draws the random
+numbers of all environments from the same seed and takes its own slice, so results depend on the total
+number of environments only, not on how they are spread.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Iterable, Optional
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from audio_separation.errors import UserError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among the others."""
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """True on the one process that writes files and progress lines."""
+        return self.rank == 0
+
+    def slice(self, count: int) -> slice:
+        """The part of ``count`` global items (divisible by the world size) that belongs to this rank."""
+        if count % self.size:
+            raise ValueError(f"{count} items cannot be spread evenly over {self.size} processes")
+        per_rank = count // self.size
+        return slice(self.rank * per_rank, (self.rank + 1) * per_rank)
+
+
+def _pick_device(wanted: str, local_rank: int) -> torch.device:
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise UserError(f"DEVICE is {wanted!r}; expected auto, cpu or cuda")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("DEVICE is cuda but torch sees no GPU; use DEVICE auto or cpu, or a CUDA build of torch")
+    if wanted != "cpu" and torch.cuda.is_available():
+        return torch.device("cuda", local_rank % torch.cuda.device_count())
+    return torch.device("cpu")
+
+
+def init_world(device: str = "auto", threads: int = 0) -> World:
+    """Join the process group that ``torchrun`` describes; without one, be a world of one.
+
+    Args:
+        device: auto, cpu or cuda.
+        threads: torch threads of this process; 0 divides the cores among the local processes.
+    """
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    rank = int(os.environ.get("RANK", 0))
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    chosen = _pick_device(device, local_rank)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(threads or max(1, cores // local_size))
+    if size > 1 and not dist.is_initialized():
+        backend = "nccl" if chosen.type == "cuda" else "gloo"
+        # data loading on rank 0 alone must not outlast the others' patience
+        dist.init_process_group(backend, timeout=timedelta(minutes=30))
+    return World(rank, size, local_rank, local_size, chosen)
+
+
+def close_world() -> None:
+    """Leave the process group, if there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def barrier() -> None:
+    """Wait for all ranks."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def broadcast(module: nn.Module) -> None:
+    """Give every rank the parameters and buffers of rank 0."""
+    if dist.is_initialized():
+        for tensor in [*module.parameters(), *module.buffers()]:
+            dist.broadcast(tensor.data, 0)
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace each gradient by its mean over the ranks, in one all-reduce."""
+    if not dist.is_initialized():
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([g.reshape(-1) for g in gradients])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    offset = 0
+    for gradient in gradients:
+        gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
+        offset += gradient.numel()
+
+
+def total(tensor: Tensor) -> Tensor:
+    """Sum of ``tensor`` over the ranks (a new tensor)."""
+    summed = tensor.clone()
+    if dist.is_initialized():
+        dist.all_reduce(summed)
+    return summed
+
+
+def mean_metrics(metrics: dict[str, float], device: torch.device) -> dict[str, float]:
+    """Mean of each metric over the ranks; all ranks pass the same keys."""
+    if not dist.is_initialized():
+        return metrics
+    values = torch.tensor([metrics[k] for k in metrics], dtype=torch.float64, device=device)
+    dist.all_reduce(values)
+    return dict(zip(metrics, (values / dist.get_world_size()).tolist()))
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """True on all ranks if it is true on one."""
+    return bool(total(torch.tensor([float(flag)], device=device)) > 0)
+
+
+def gather(item: Any) -> Optional[list[Any]]:
+    """Collect a picklable item of every rank on rank 0, in rank order; None elsewhere."""
+    if not dist.is_initialized():
+        return [item]
+    items: Optional[list[Any]] = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
+    dist.gather_object(item, items)
+    return items
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """All-reduce whose gradient is the all-reduce of the gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return total(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return total(gradients[0])
+
+
+class SyncBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation over the samples of all ranks.
+
+    ``torch.nn.SyncBatchNorm`` does this on GPUs only; training on two CPU processes must equal training on
+    one. Same parameters, buffers and names as :class:`torch.nn.BatchNorm2d`.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        if not (self.training and dist.is_initialized()):
+            return super().forward(x)
+        count = x.shape[0] * x.shape[2] * x.shape[3] * dist.get_world_size()
+        # two passes, as one (E[x^2] - E[x]^2) loses digits in float32
+        mean = _SumOverRanks.apply(x.sum((0, 2, 3))) / count
+        centred = x - mean[:, None, None]
+        variance = _SumOverRanks.apply(centred.square().sum((0, 2, 3))) / count
+        with torch.no_grad():
+            momentum = 0.1 if self.momentum is None else self.momentum
+            if self.running_mean is not None and self.running_var is not None:
+                self.running_mean.lerp_(mean, momentum)
+                self.running_var.lerp_(variance * count / max(count - 1, 1), momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked += 1
+        scaled = centred * (variance + self.eps).rsqrt()[:, None, None]
+        return scaled * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+def synchronise_batchnorm(module: nn.Module) -> None:
+    """Turn every BatchNorm2d below ``module`` into one over all ranks, in place; a world of one stays as it is."""
+    if dist.is_initialized():
+        for child in module.modules():
+            if type(child) is nn.BatchNorm2d:
+                child.__class__ = SyncBatchNorm2d

@@ -1,0 +1,67 @@
+"""One writer for JSON lines and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Optional
+
+from torch.utils.tensorboard import SummaryWriter
+
+
+class MetricWriter:
+    """Writes metrics on the main process; elsewhere it does nothing.
+
+    ``metrics.jsonl`` holds what is learnt, a line per step, and is the same for a resumed as for an
+    uninterrupted run; ``timing.jsonl`` holds what depends on the machine. Both go to TensorBoard.
+
+    Args:
+        folder: the model dir.
+        step: the step that the run resumes from; later lines of a killed run are dropped.
+    """
+
+    def __init__(self, folder: Path, step: int, enabled: bool):
+        self._folder = folder
+        self._board: Optional[SummaryWriter] = None
+        if enabled:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in ("metrics.jsonl", "timing.jsonl"):
+                _drop_after(folder / name, step)
+            self._board = SummaryWriter(str(folder / "tb"), purge_step=step + 1 if step else None)
+
+    def write(self, step: int, metrics: dict[str, float], timing: Optional[dict[str, float]] = None) -> None:
+        """Append one line for ``step``; keys carry their group, such as ``policy/entropy`` or ``time/frames_per_s``."""
+        if self._board is None:
+            return
+        for name, values in (("metrics.jsonl", metrics), ("timing.jsonl", timing or {})):
+            if values:
+                with open(self._folder / name, "a") as file:
+                    file.write(json.dumps({"step": step, **values}) + "\n")
+            for key, value in values.items():
+                self._board.add_scalar(key, value, step)
+
+    def close(self) -> None:
+        """Flush TensorBoard."""
+        if self._board is not None:
+            self._board.close()
+
+
+def _drop_after(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except ValueError:  # the half line of a killed run
+            continue
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text("".join(line + "\n" for line in kept))
+    os.replace(temporary, path)
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """Read a JSON-lines file of metrics."""
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,0 +1,292 @@
+"""Transformer memory: refines the mono magnitude of every step from those before it.
+
+AAViDSS (ECCV 2022, section 4.2), DESIGN section 6. The token CNN runs once a step; the attention runs once
+a window of steps; the decoder runs for the estimates that are asked for.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional, Union, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from audio_separation.models.separator import bounded_gain
+from audio_separation.models.slicing import slice_bands, unslice_bands
+
+OUTPUTS = ("gain", "direct")
+FACTOR_MAX = 4.0  # of the refined over the passive magnitude in `gain` form: +12 dB
+
+
+class EncodedSteps(NamedTuple):
+    """The token CNN's view of steps.
+
+    Attributes:
+        tokens: ``[..., D]``.
+        skips: ``[..., channels, F / bands / 2, N / 2]``, for the decoder.
+    """
+
+    tokens: Tensor
+    skips: Tensor
+
+
+class RefinedWindows(NamedTuple):
+    """Estimates of the last steps as seen from every step.
+
+    Attributes:
+        refined: ``[B, T, last, 1, F, N]``; slot k of step tau is step ``tau - last + 1 + k``; 0 where
+            not valid.
+        valid: ``[T, last]`` bool, False for slots before the first step.
+    """
+
+    refined: Tensor
+    valid: Tensor
+
+
+def position_code(steps: Tensor, size: int) -> Tensor:
+    """Code of step indices t: ``t * 1e-4^(2 (i // 2) / size)``, cosine at even i and sine at odd i.
+
+    Args:
+        steps: any shape ``[...]``, integer or float.
+        size: number of values D.
+
+    Returns:
+        ``[..., size]`` float32.
+    """
+    index = torch.arange(size, device=steps.device)
+    rate = torch.pow(1e-4, 2 * (index // 2) / size)
+    angle = steps[..., None].float() * rate
+    return torch.where(index % 2 == 0, angle.cos(), angle.sin())
+
+
+class EncoderLayer(nn.Module):
+    """Pre-norm transformer layer, in the pieces that windowed attention needs."""
+
+    def __init__(self, size: int, heads: int, feedforward: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1 = nn.LayerNorm(size)
+        self.qkv = nn.Linear(size, 3 * size)
+        self.out = nn.Linear(size, size)
+        self.norm2 = nn.LayerNorm(size)
+        self.linear1 = nn.Linear(size, feedforward)
+        self.linear2 = nn.Linear(feedforward, size)
+        nn.init.xavier_uniform_(self.qkv.weight)
+        for layer in (self.qkv, self.out):
+            nn.init.zeros_(layer.bias)
+
+    def project(self, x: Tensor) -> Tensor:
+        """Queries, keys and values of tokens: ``[..., D]`` to ``[..., 3 D]``."""
+        return self.qkv(self.norm1(x))
+
+    def attend(self, qkv: Tensor, keep: Tensor, queries: int) -> Tensor:
+        """Mix the values.
+
+        Args:
+            qkv: ``[R, W, 3 D]`` of R rows of W slots.
+            keep: ``[R, W]`` bool, slots that may be looked at; at least one True a row.
+            queries: how many slots at the end ask.
+
+        Returns:
+            ``[R, queries, D]``.
+        """
+        rows, slots, width = qkv.shape
+        # [R, W, 3 D] -> 3 x [R, heads, W, D / heads]
+        query, key, value = qkv.view(rows, slots, 3, self.heads, width // 3 // self.heads).permute(
+            2, 0, 3, 1, 4
+        )
+        query = query[:, :, slots - queries :]
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=keep[:, None, None, :])
+        return mixed.transpose(1, 2).flatten(2)
+
+    def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """Add the mixed values and the feed-forward part to the tokens, all ``[..., D]``."""
+        x = x + self.out(mixed)
+        return x + self.linear2(self.linear1(self.norm2(x)).relu())
+
+
+class TransformerMemory(nn.Module):
+    """Memory over steps (published sizes by default).
+
+    Args:
+        channels: of the token CNN; a token has ``channels * (F / num_bands / 4) * (N / 4)`` values.
+        layers, heads, feedforward: of the transformer.
+        output: ``direct`` is the published form, which predicts magnitudes; ``gain`` multiplies the input
+            with a factor in (0, 4) that is exactly 1 before training.
+        num_bins, num_frames, num_bands: F, N and the frequency slicing.
+    """
+
+    def __init__(
+        self,
+        channels: int = 16,
+        layers: int = 2,
+        heads: int = 8,
+        feedforward: int = 1024,
+        output: str = "gain",
+        num_bins: int = 512,
+        num_frames: int = 32,
+        num_bands: int = 16,
+    ) -> None:
+        super().__init__()
+        height = num_bins // num_bands
+        if output not in OUTPUTS:
+            raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}")
+        if height % 4 or num_frames % 4:
+            raise ValueError(f"bands of {height} bins and {num_frames} frames must be divisible by 4")
+        self.output = output
+        self.num_bands = num_bands
+        self._grid = (channels, height // 4, num_frames // 4)
+        self.token_size = channels * (height // 4) * (num_frames // 4)
+        if self.token_size % heads:
+            raise ValueError(f"heads must divide the token size {self.token_size}, got {heads}")
+        self.down1 = nn.Conv2d(num_bands, channels, 2, stride=2)
+        self.down2 = nn.Conv2d(channels, channels, 2, stride=2)
+        self.layers = nn.ModuleList(EncoderLayer(self.token_size, heads, feedforward) for _ in range(layers))
+        self.norm = nn.LayerNorm(self.token_size)
+        self.up1 = nn.ConvTranspose2d(channels, channels, 2, stride=2)
+        self.up2 = nn.ConvTranspose2d(2 * channels, num_bands, 2, stride=2)
+        if output == "gain":
+            nn.init.zeros_(self.up2.weight)
+            nn.init.zeros_(self.up2.bias)  # type: ignore[arg-type]
+
+    def encode(self, mono: Tensor) -> EncodedSteps:
+        """Turn steps ``[..., 1, F, N]`` (any leading axes) into tokens ``[..., D]`` and skips."""
+        if mono.dim() < 4 or mono.shape[-3] != 1:
+            raise ValueError(f"expected mono [..., 1, F, N], got {list(mono.shape)}")
+        compressed = torch.log1p(mono.clamp(min=0)) if self.output == "gain" else mono
+        leading = mono.shape[:-3]
+        bands = slice_bands(compressed.reshape(-1, *mono.shape[-3:]), self.num_bands)
+        skips = functional.leaky_relu(self.down1(bands), 0.2)
+        tokens = self.down2(skips).flatten(1)
+        return EncodedSteps(tokens.view(*leading, -1), skips.view(*leading, *skips.shape[1:]))
+
+    def attend(self, tokens: Tensor, steps: Tensor, valid: Tensor, last: Optional[int] = None) -> Tensor:
+        """Let every slot look at the valid slots of its row.
+
+        Args:
+            tokens: ``[B, M, D]`` from :meth:`encode`.
+            steps: ``[B, M]`` step index of each slot in its episode.
+            valid: ``[B, M]`` bool; slots that hold a step. A row without any comes back as zeros.
+            last: only that many slots at the end are asked for; None for all.
+
+        Returns:
+            ``[B, last or M, D]``.
+        """
+        slots = tokens.shape[1]
+        some = valid.any(dim=1, keepdim=True)
+        keep = valid | ~some  # softmax over no key at all would be NaN
+        x = tokens + position_code(steps, self.token_size)
+        for depth, module in enumerate(self.layers):
+            layer = cast(EncoderLayer, module)
+            asked = last if last is not None and depth == len(self.layers) - 1 else slots
+            mixed = layer.attend(layer.project(x), keep, asked)
+            x = layer.finish(x[:, slots - asked :], mixed)
+        return self.norm(x) * some[..., None]
+
+    def decode(self, tokens: Tensor, skips: Tensor, mono: Tensor) -> Tensor:
+        """Turn attended tokens ``[..., D]`` into refined ``[..., 1, F, N]``.
+
+        Args:
+            tokens: from :meth:`attend`.
+            skips, mono: of the same steps, from and into :meth:`encode`.
+        """
+        x = functional.leaky_relu(self.up1(tokens.reshape(-1, *self._grid)), 0.2)
+        x = self.up2(torch.cat([x, skips.reshape(-1, *skips.shape[-3:])], dim=1))
+        if self.output == "direct":
+            return unslice_bands(functional.leaky_relu(x, 0.2), self.num_bands).view_as(mono)
+        return mono * bounded_gain(unslice_bands(x, self.num_bands), FACTOR_MAX).view_as(mono)
+
+    def forward(self, mono: Tensor, steps: Tensor, valid: Tensor) -> Tensor:
+        """Refine all slots of a memory.
+
+        Args:
+            mono: ``[B, M, 1, F, N]`` passive estimates.
+            steps: ``[B, M]`` step index of each slot in its episode (integer or float).
+            valid: ``[B, M]`` bool, as in :meth:`attend`.
+
+        Returns:
+            ``[B, M, 1, F, N]``; a row without valid slots is all zeros, other invalid slots are meaningless.
+        """
+        if mono.dim() != 5 or steps.shape != mono.shape[:2] or valid.shape != mono.shape[:2]:
+            raise ValueError(
+                f"expected mono [B, M, 1, F, N], steps and valid [B, M], "
+                f"got {list(mono.shape)}, {list(steps.shape)} and {list(valid.shape)}"
+            )
+        valid = valid.bool()
+        encoded = self.encode(mono)
+        refined = self.decode(self.attend(encoded.tokens, steps, valid), encoded.skips, mono)
+        return refined * valid.any(dim=1)[:, None, None, None, None]
+
+    def refine_windows(
+        self,
+        mono: Tensor,
+        first_step: Union[int, Tensor] = 0,
+        window: int = 20,
+        last: int = 15,
+        start: int = 0,
+    ) -> RefinedWindows:
+        """Refine, as seen from every step, that step and those before it.
+
+        The estimates of steps ``tau - last + 1 .. tau`` are made from steps ``tau - window + 1 .. tau``;
+        steps before the first one given do not exist.
+
+        Args:
+            mono: ``[B, T, 1, F, N]`` passive estimates of T consecutive steps of one episode.
+            first_step: step index of ``mono[:, 0]`` in its episode, one for all or ``[B]``.
+            window: steps that the memory holds.
+            last: estimates asked for at each step; at most ``window``.
+            start: first step tau to look from; the earlier ones only serve as memory.
+
+        Returns:
+            ``refined [B, T - start, last, 1, F, N]`` and ``valid [T - start, last]``.
+        """
+        batch, num_steps = mono.shape[:2]
+        if mono.dim() != 5 or last > window or not 0 <= start < num_steps:
+            raise ValueError(
+                f"expected mono [B, T, 1, F, N], last <= window and 0 <= start < T, "
+                f"got {list(mono.shape)}, last {last}, window {window}, start {start}"
+            )
+        encoded = self.encode(mono)
+        steps = torch.arange(num_steps, device=mono.device).expand(batch, -1)
+        steps = steps + torch.as_tensor(first_step, device=mono.device).reshape(-1, 1)
+        tokens = encoded.tokens + position_code(steps, self.token_size)
+
+        tau = torch.arange(start, num_steps, device=mono.device)
+        member = tau[:, None] + torch.arange(
+            1 - window, 1, device=mono.device
+        )  # [T', window] step of each slot
+        attended = self._attend_windows(tokens, member, last)  # [B, P, D] of the valid pairs (tau, slot)
+
+        asked = member[:, window - last :]
+        valid = asked >= 0
+        step_of_pair = asked[valid]
+        decoded = self.decode(attended, encoded.skips[:, step_of_pair], mono[:, step_of_pair])
+        refined = mono.new_zeros(batch, *valid.shape, *mono.shape[2:])
+        refined[:, valid] = decoded
+        return RefinedWindows(refined, valid)
+
+    def _attend_windows(self, tokens: Tensor, member: Tensor, last: int) -> Tensor:
+        """Attend in windows ``member [T', W]`` (step of each slot, < 0 for none) of ``tokens [B, T, D]``.
+
+        Only pairs (window, slot) that exist are carried through the linear layers, and windows share the
+        first layer's projections; the result is ``[B, P, D]`` for the existing ones of the ``last`` slots.
+        """
+        batch, (windows, slots) = tokens.shape[0], member.shape
+        exists = member >= 0
+        keep = exists.repeat(batch, 1)  # [B T', W]
+        x = tokens[:, member[exists]]  # [B, P, D]
+        for depth, module in enumerate(self.layers):
+            layer = cast(EncoderLayer, module)
+            final = depth == len(self.layers) - 1
+            if depth == 0:
+                qkv = layer.project(tokens)[:, member.clamp(min=0)]
+            else:
+                qkv = x.new_zeros(batch, windows, slots, 3 * self.token_size)
+                qkv[:, exists] = layer.project(x)
+            asked = last if final else slots
+            mixed = layer.attend(qkv.flatten(0, 1), keep, asked).view(batch, windows, asked, -1)
+            if final:
+                x = x[:, (torch.arange(slots, device=x.device) >= slots - last).expand_as(exists)[exists]]
+            x = layer.finish(x, mixed[:, exists[:, slots - asked :]])
+        return self.norm(x)

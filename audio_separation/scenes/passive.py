@@ -1,0 +1,186 @@
+"""Location datapoints for the pretraining of the separators (DESIGN section 3)."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Optional, Sequence, Union, overload
+
+import numpy as np
+
+from audio_separation.errors import UserError
+from audio_separation.scenes.graph import ROTATIONS_DEG, NavGraph
+from audio_separation.scenes.layout import write_atomic
+from audio_separation.scenes.unpickle import load_pickle
+
+CURE = "make it with: python scripts/generate_homes.py (homes), or see data/README.md"
+
+
+class PassivePoint(NamedTuple):
+    """One place of a receiver and its sources; source 0 is the target. Node *ids* (rows of points.txt)."""
+
+    scene: str
+    receiver: int
+    azimuth: int  # RIR azimuth in degrees, = -rotation mod 360
+    sources: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class PassivePoints(Sequence[PassivePoint]):
+    """Many :class:`PassivePoint`, held as arrays (the published training set has 1.7 million).
+
+    Attributes:
+        scenes: names that ``scene`` indexes.
+        scene: int [P].
+        receiver: int [P].
+        azimuth: int [P], RIR azimuth in degrees (= -rotation mod 360).
+        sources: int [P, S].
+    """
+
+    scenes: tuple[str, ...]
+    scene: np.ndarray
+    receiver: np.ndarray
+    azimuth: np.ndarray
+    sources: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.receiver)
+
+    @overload
+    def __getitem__(self, index: int) -> PassivePoint: ...
+    @overload
+    def __getitem__(self, index: slice) -> PassivePoints: ...
+    def __getitem__(self, index: Union[int, slice]) -> Union[PassivePoint, PassivePoints]:
+        if isinstance(index, slice):
+            return PassivePoints(
+                self.scenes, self.scene[index], self.receiver[index], self.azimuth[index], self.sources[index]
+            )
+        return PassivePoint(
+            self.scenes[self.scene[index]],
+            int(self.receiver[index]),
+            int(self.azimuth[index]),
+            tuple(int(s) for s in self.sources[index]),
+        )
+
+
+def concatenate(parts: Sequence[PassivePoints]) -> PassivePoints:
+    """Join points of several scenes (or of the same)."""
+    names = tuple(dict.fromkeys(name for part in parts for name in part.scenes))
+    scene = [np.array([names.index(name) for name in part.scenes])[part.scene] for part in parts]
+    return PassivePoints(
+        names,
+        np.concatenate(scene),
+        np.concatenate([part.receiver for part in parts]),
+        np.concatenate([part.azimuth for part in parts]),
+        np.concatenate([part.sources for part in parts]),
+    )
+
+
+def _parse_scene(tree: Any, scene: str, path: Path, limit: int) -> PassivePoints:
+    points = tree.get(scene) if isinstance(tree, dict) else None
+    if not isinstance(points, list) or not points:
+        raise UserError(f"{path} should hold {{'{scene}': [datapoint, ...]}} with at least one datapoint")
+    points = points[:limit] if limit else points
+    try:
+        receiver = np.array([p["r"] for p in points], dtype=np.int64)
+        azimuth = np.array([p["azimuth"] for p in points], dtype=np.int64)
+        sources = np.array([p["all_s"] for p in points], dtype=np.int64)
+    except KeyError as error:
+        raise UserError(
+            f"{path}: a datapoint lacks the key {error}; each has 'r', 'azimuth' and 'all_s'"
+        ) from None
+    except (TypeError, ValueError):
+        raise UserError(
+            f"{path}: every datapoint should give node 'r', degrees 'azimuth' and nodes 'all_s', "
+            f"the same number of sources in all"
+        ) from None
+    if sources.ndim != 2 or not sources.shape[1]:
+        raise UserError(f"{path}: 'all_s' should list the source nodes of a datapoint, at least one")
+    wrong = ~np.isin(azimuth, (0, 90, 180, 270))
+    if wrong.any():
+        raise UserError(
+            f"{path}: 'azimuth' should be 0, 90, 180 or 270 degrees, found {azimuth[np.argmax(wrong)]}"
+        )
+    return PassivePoints((scene,), np.zeros(len(points), dtype=np.int64), receiver, azimuth, sources)
+
+
+def load_passive(
+    root: Union[Path, str], split: str, scenes: Optional[Sequence[str]] = None, limit_per_scene: int = 0
+) -> PassivePoints:
+    """Read ``<root>/<split>/<scene>.pkl`` of the named scenes (None: all that are there).
+
+    Args:
+        root: folder of the dataset version, ``data/passive_datasets/<version>``.
+        split: ``train``, ``val`` or ``test``.
+        scenes: scene names.
+        limit_per_scene: keep only the first this many of each (published: 30,000 for training, 1,000 for
+            validation); 0 for all.
+
+    Raises:
+        UserError: for missing, corrupt or hostile files, missing keys, or differing numbers of sources.
+    """
+    folder = Path(root) / split
+    if scenes is None:
+        scenes = sorted(f.stem for f in folder.glob("*.pkl"))
+    if not scenes:
+        raise UserError(f"passive datapoints of split '{split}' not found at {folder}; {CURE}")
+    parts = []
+    for scene in scenes:
+        path = folder / f"{scene}.pkl"
+        if not path.is_file():
+            raise UserError(f"passive datapoints of scene {scene} not found at {path}; {CURE}")
+        parts.append(_parse_scene(load_pickle(path), scene, path, limit_per_scene))
+        if parts[-1].sources.shape[1] != parts[0].sources.shape[1]:
+            raise UserError(
+                f"{path}: its datapoints have {parts[-1].sources.shape[1]} sources, those of {scenes[0]} "
+                f"{parts[0].sources.shape[1]}; a split should have one number"
+            )
+    return concatenate(parts)
+
+
+def save_passive(root: Union[Path, str], split: str, points: PassivePoints) -> None:
+    """Write ``<root>/<split>/<scene>.pkl`` for each scene of ``points``."""
+    for i, scene in enumerate(points.scenes):
+        rows = np.flatnonzero(points.scene == i)
+        data = [
+            {"r": p.receiver, "azimuth": p.azimuth, "all_s": list(p.sources)}
+            for p in map(points.__getitem__, rows)
+        ]
+        write_atomic(Path(root) / split / f"{scene}.pkl", pickle.dumps({scene: data}, protocol=4))
+
+
+def make_passive_points(
+    graph: NavGraph,
+    source_nodes: Optional[Sequence[int]],
+    num: int,
+    rng: np.random.Generator,
+    scene: str,
+    num_sources: int = 2,
+    near: tuple[float, float] = (0.0, 4.0),
+    near_fraction: float = 0.7,
+) -> PassivePoints:
+    """Draw ``num`` places of a receiver and sources for the pretraining of the separators.
+
+    The receiver stands within ``near`` metres (geodesic) of the first source in ``near_fraction`` of the
+    points, anywhere that can be reached from it in the rest. Sources stand on different nodes.
+
+    Raises:
+        UserError: if the scene has fewer source nodes than sources.
+    """
+    sources = graph.indices(source_nodes)
+    if len(sources) < num_sources:
+        raise UserError(
+            f"scene {scene}: {num_sources} sources need as many source nodes, it has {len(sources)}"
+        )
+    receivers, placed = np.zeros(num, dtype=np.int64), np.zeros((num, num_sources), dtype=np.int64)
+    for i in range(num):
+        placed[i] = rng.permutation(sources)[:num_sources]
+        reachable = graph.within(int(placed[i, 0]), (0.0, float(np.finfo(np.float32).max)))
+        close = graph.within(int(placed[i, 0]), near)
+        use_near = rng.random() < near_fraction and len(close)
+        receivers[i] = rng.choice(close if use_near else reachable)
+    azimuths = rng.choice(np.array(ROTATIONS_DEG), size=num)
+    return PassivePoints(
+        (scene,), np.zeros(num, dtype=np.int64), graph.node_ids[receivers], azimuths, graph.node_ids[placed]
+    )

@@ -96,6 +96,7 @@ def _training(c: CN) -> None:
     c.PPO.EPS = 1e-5
     c.PPO.LR_DECAY = True
     c.PPO.MAX_GRAD_NORM = 0.5
+    c.PPO.NORMALIZE_ADVANTAGE = True
     c.MEMORY_UPDATE = CN()
     c.MEMORY_UPDATE.LR = 5e-3
     c.MEMORY_UPDATE.EPS = 1e-5

@@ -32,14 +32,14 @@ def check_task(config: CfgNode) -> None:
 
 def open_clips(config: CfgNode, split: Optional[str] = None) -> ClipLibrary:
     """Open the corpus that the config names, in its split ``DATA.SOUNDS`` unless ``split`` says otherwise."""
-    return ClipLibrary(paths_from_config(config).corpus_dir, split or config.DATA.SOUNDS)
+    return ClipLibrary(paths_from_config(config).corpus_root, split or config.DATA.SOUNDS)
 
 
 def build_renderer(config: CfgNode, clips: ClipLibrary, device: torch.device) -> BinauralRenderer:
     """Open the RIR store of the dataset and put the renderer on ``device``."""
     paths = paths_from_config(config)
     audio = config.AUDIO
-    rirs = open_rir_store(paths.rirs, kind=audio.RIR_STORE, rate=audio.RATE, on_missing=audio.MISSING_RIR)
+    rirs = open_rir_store(paths.rirs_root, kind=audio.RIR_STORE, rate=audio.RATE, on_missing=audio.MISSING_RIR)
     return BinauralRenderer(
         rirs, clips, mode=audio.MODE, device=device, cache_mb=audio.CACHE_MB, mono_rms=audio.TARGET_MONO_RMS
     )

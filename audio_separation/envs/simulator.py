@@ -103,7 +103,7 @@ class BatchSimulator:
         self.step_count = np.zeros(num_envs, int)
         self._start_position = np.zeros((num_envs, 3))
         self._start_rotation = np.zeros(num_envs, int)
-        self._sources: list[np.ndarray] = [np.zeros(0, int)] * num_envs  # published node ids
+        self._sources: list[np.ndarray] = [np.zeros((0, 1), int)] * num_envs  # [S, T] published node ids
         self._waveforms: Optional[Rendered] = None
 
     # ---- changing the state -------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class BatchSimulator:
             self.step_count[e] = 0
             self._start_position[e] = graph.positions[self.node[e]]
             self._start_rotation[e] = episode.start_rotation
-            self._sources[e] = graph.node_ids[[graph.nearest(p) for p in episode.source_positions]]
+            self._sources[e] = graph.node_ids[episode.source_nodes(graph, self.episode_steps + 1)]
         self._waveforms = None
 
     def move(self, actions: np.ndarray) -> None:
@@ -214,7 +214,7 @@ class BatchSimulator:
                 [episode.scene for episode in episodes],
                 (-self.rotation) % 360,
                 np.array(receivers),
-                np.stack(self._sources),
+                np.stack([nodes[:, t] for nodes, t in zip(self._sources, self.step_count)]),
                 [episode.sounds for episode in episodes],
                 seconds,
                 target_bin=self.target_bin,

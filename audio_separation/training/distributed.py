@@ -126,6 +126,14 @@ def mean_metrics(metrics: dict[str, float], device: torch.device) -> dict[str, f
     return dict(zip(metrics, (values / dist.get_world_size()).tolist()))
 
 
+def standardise(values: Tensor) -> Tensor:
+    """``values`` with mean 0 and deviation 1 over all ranks."""
+    count = total(torch.tensor(float(values.numel()), device=values.device))
+    mean = total(values.sum()) / count
+    variance = total((values - mean).square().sum()) / count
+    return (values - mean) / (variance.sqrt() + 1e-5)
+
+
 def any_rank(flag: bool, device: torch.device) -> bool:
     """True on all ranks if it is true on one."""
     return bool(total(torch.tensor([float(flag)], device=device)) > 0)
@@ -184,3 +192,8 @@ def synchronise_batchnorm(module: nn.Module) -> None:
         for child in module.modules():
             if type(child) is nn.BatchNorm2d:
                 child.__class__ = SyncBatchNorm2d
+
+
+def uneven(what: str, world: World) -> UserError:
+    """The error for a number that the processes cannot share evenly."""
+    return UserError(f"{what} must be divisible by the {world.size} processes; change them or --nproc_per_node")

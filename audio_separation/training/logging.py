@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Optional
 
 from torch.utils.tensorboard import SummaryWriter
+
+from audio_separation.scenes.layout import write_atomic
 
 
 class MetricWriter:
@@ -57,9 +58,7 @@ def _drop_after(path: Path, step: int) -> None:
                 kept.append(line)
         except ValueError:  # the half line of a killed run
             continue
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text("".join(line + "\n" for line in kept))
-    os.replace(temporary, path)
+    write_atomic(path, "".join(line + "\n" for line in kept).encode())
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

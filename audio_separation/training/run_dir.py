@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,28 +12,20 @@ from types import FrameType
 from typing import Any, Optional
 
 import torch
-import yaml
 from yacs.config import CfgNode
 
 from audio_separation.config.default import all_keys
 from audio_separation.errors import UserError
+from audio_separation.scenes.layout import write_atomic
 
 # keys that do not change what is learnt, so a resumed run may give other values
 FREE_KEYS = ("DEVICE", "THREADS", "VERBOSE", "NUM_PROCESSES", "DATA.ROOT", "DATA.SOUND_SPACES", "AUDIO.CACHE_MB")
 FREE_SECTIONS = ("EVAL.",)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` so that ``path`` is never half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write ``content`` as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_atomic(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def plain_config(config: CfgNode) -> dict[str, Any]:
@@ -88,7 +79,7 @@ def claim_run_dir(path: Path, config: CfgNode) -> bool:
                 f"model dir {path} holds files that are no run of ours ({', '.join(sorted(others)[:3])}); "
                 "give an empty or new --model-dir"
             )
-        write_text(path / "config.yaml", yaml.safe_dump(yaml.safe_load(config.dump()), sort_keys=False))
+        write_atomic(path / "config.yaml", config.dump(sort_keys=False).encode())
         write_json(record, run_record(config))
         return False
     try:

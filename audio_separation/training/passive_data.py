@@ -1,0 +1,58 @@
+"""Examples for pretraining: a listener's place from the passive dataset, and clips drawn anew each time."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from audio_separation.audio.clips import ClipLibrary
+from audio_separation.audio.render import BinauralRenderer, Rendered
+from audio_separation.scenes.passive import PassivePoints
+
+
+class PassiveBatch(NamedTuple):
+    """What to render; the target is source 0."""
+
+    points: PassivePoints
+    sounds: list[list[str]]  # [B][S] clip names
+    seconds: np.ndarray  # [B, S]
+    labels: np.ndarray  # [B] class of the target
+
+    def part(self, index: slice) -> PassiveBatch:
+        """A contiguous part of the batch."""
+        return PassiveBatch(self.points.take(np.arange(len(self.labels))[index]), self.sounds[index], self.seconds[index], self.labels[index])
+
+
+def draw_batch(points: PassivePoints, clips: ClipLibrary, count: int, rng: np.random.Generator) -> PassiveBatch:
+    """Draw ``count`` places and, for each, a target and distractors of other classes.
+
+    Every class is equally likely, then every clip of it, then every second; classes that are only ever
+    distractors (``esc``) are never the target.
+    """
+    targets = [c for c in clips.classes if c not in clips.distractor_only]
+    chosen = points.take(rng.integers(len(points), size=count))
+    sounds, seconds, labels = [], [], []
+    for _ in range(count):
+        target = targets[rng.integers(len(targets))]
+        others = [c for c in clips.classes if c != target]
+        classes = [target, *rng.choice(others, size=points.sources.shape[1] - 1, replace=False)]
+        names = [str(rng.choice(clips.by_class(c))) for c in classes]
+        sounds.append(names)
+        seconds.append([rng.integers(clips.num_seconds(name)) for name in names])
+        labels.append(clips.classes.index(target))
+    return PassiveBatch(chosen, sounds, np.array(seconds), np.array(labels))
+
+
+def render_batch(renderer: BinauralRenderer, batch: PassiveBatch) -> Rendered:
+    """Render mixture, binaural target and mono target of every example."""
+    points = batch.points
+    return renderer.render(
+        points.scene_names(),
+        points.azimuth,
+        points.receiver,
+        points.sources,
+        batch.sounds,
+        batch.seconds,
+        target_bin=True,
+    )

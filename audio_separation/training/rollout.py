@@ -1,0 +1,50 @@
+"""What one rollout holds. Episodes begin with it and end with it, so it is also the external memory."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Rollout(NamedTuple):
+    """T steps of E environments, ``[T, E, ...]``; the memory's past estimates are rows of ``mono_mag``."""
+
+    rgb: Optional[Tensor]  # [T, E, H, W, 3] uint8, at the policy's image size
+    depth: Optional[Tensor]  # [T, E, H, W, 1]
+    bin_mag: Tensor  # [T, E, C, F, N] masked mixture
+    mono_mag: Tensor  # [T, E, 1, F, N] passive estimate
+    refined: Tensor  # [T, E, 1, F, N] the memory's estimate of each second when it was the current one
+    target_mono_mag: Tensor  # [T, E, 1, F, N]
+    actions: Tensor  # [T, E] int64
+    log_prob: Tensor  # [T, E]
+    values: Tensor  # [T, E]
+    rewards: Tensor  # [T, E]
+
+    def envs(self, index: Tensor) -> Rollout:
+        """The same steps of some environments."""
+        return Rollout(*(None if field is None else field[:, index] for field in self))
+
+
+def stack_steps(steps: list[dict[str, Optional[Tensor]]], rewards: Tensor) -> Rollout:
+    """Join per-step dictionaries ``{field: [E, ...]}`` into a rollout."""
+    fields: dict[str, Optional[Tensor]] = {}
+    for key in steps[0]:
+        parts = [step[key] for step in steps]
+        fields[key] = None if parts[0] is None else torch.stack([p for p in parts if p is not None])
+    return Rollout(**fields, rewards=rewards)  # type: ignore[arg-type]
+
+
+def episode_order(num_episodes: int, update: int, num_envs: int, seed: int) -> list[int]:
+    """Indices of the episodes that the environments of all ranks play in rollout ``update``, ``num_envs`` of them.
+
+    Every episode comes once before any comes again, in an order drawn anew for each pass. The order depends on
+    nothing but its arguments, so a resumed run needs no state.
+    """
+    chosen = []
+    for position in range(update * num_envs, (update + 1) * num_envs):
+        turn, place = divmod(position, num_episodes)
+        chosen.append(int(np.random.default_rng((seed, 2, turn)).permutation(num_episodes)[place]))
+    return chosen

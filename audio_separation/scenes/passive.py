@@ -145,7 +145,7 @@ def save_passive(root: Union[Path, str], split: str, points: PassivePoints) -> N
         rows = np.flatnonzero(points.scene == i)
         data = [
             {"r": p.receiver, "azimuth": p.azimuth, "all_s": list(p.sources)}
-            for p in map(points.__getitem__, rows)
+            for p in (points[int(i)] for i in rows)
         ]
         write_atomic(Path(root) / split / f"{scene}.pkl", pickle.dumps({scene: data}, protocol=4))
 

@@ -1,0 +1,177 @@
+"""The corpus of source clips on disk (DESIGN section 3): mono int16 WAV files of 16 kHz, a folder a split."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from audio_separation.audio.cache import ByteLru
+from audio_separation.audio.stft import RATE
+from audio_separation.audio.wav import read_wav
+from audio_separation.errors import UserError
+
+_CURE = "make one with scripts/generate_homes.py or scripts/prepare_audio.py"
+_DISTRACTOR_ONLY = ("esc",)  # AAViDSS: environmental sounds are never a target
+
+
+class ClipSource(Protocol):
+    """What the renderer asks of a corpus."""
+
+    def samples(self, name: str) -> np.ndarray:
+        """Return the int16 samples ``[L]`` of clip ``name`` at 16 kHz, at least one second of them."""
+
+
+class ClipLibrary:
+    """The clips of one split, read on demand and cached (at most ``cache_mb`` of samples).
+
+    Args:
+        root: ``data/audio_data/<corpus>``; the clips lie in
+            ``root/min20s_clips/<split>_preprocessed/<class>_<id>.wav``.
+        split: ``train`` (= heard), ``valUnheard`` or ``testUnheard``.
+
+    Clip names carry no ``.wav``; names that do are accepted. A class's label is its position in ``classes``:
+    the order of ``root/classes.json`` where there is one, else the sorted classes of the ``train`` split
+    with those that are only ever distractors last.
+
+    Raises:
+        UserError: the folder is missing or has no clips, ``classes.json`` is malformed, or a clip's class is
+            not among the corpus' classes.
+    """
+
+    def __init__(self, root: Path, split: str, cache_mb: float = 1024) -> None:
+        self.root = Path(root)
+        self.split = split
+        self.folder = self._folder(split)
+        self._names = _clip_names(self.folder)
+        self.classes, self.distractor_only = self._read_classes()
+        self._label = {name: i for i, name in enumerate(self.classes)}
+        self._by_class: dict[str, list[str]] = {name: [] for name in self.classes}
+        for name in self._names:
+            if _class_of(name) not in self._by_class:
+                known = f"{len(self.classes)} classes such as {', '.join(self.classes[:3])}"
+                raise UserError(
+                    f"{self.folder / (name + '.wav')} is of class {_class_of(name)!r}, which is not among "
+                    f"the corpus' {known}: add it to {self.root / 'classes.json'} or rename the clip"
+                )
+            self._by_class[_class_of(name)].append(name)
+        self._known = set(self._names)
+        self._cache: ByteLru[str, np.ndarray] = ByteLru(int(cache_mb * 2**20))
+
+    def names(self) -> list[str]:
+        """Return the sorted names of all clips of the split."""
+        return list(self._names)
+
+    def class_of(self, name: str) -> str:
+        """Return the class of clip ``name``: the text before its first ``_``."""
+        return _class_of(self._key(name))
+
+    def label_of(self, name: str) -> int:
+        """Return the label of clip ``name``: its class's position in ``classes``."""
+        return self._label[self.class_of(name)]
+
+    def by_class(self, name: str) -> list[str]:
+        """Return the sorted clip names of class ``name`` (empty where the split has none).
+
+        Raises:
+            UserError: the corpus has no such class.
+        """
+        if name not in self._by_class:
+            raise UserError(f"{self.root} has no class {name!r}; it has {', '.join(self.classes)}")
+        return list(self._by_class[name])
+
+    def num_seconds(self, name: str) -> int:
+        """Return the whole seconds of clip ``name``; what is left over is never played."""
+        return len(self.samples(name)) // RATE
+
+    def samples(self, name: str) -> np.ndarray:
+        """Return the int16 samples ``[L]`` of clip ``name``, read-only.
+
+        Raises:
+            UserError: unknown clip; or a file that is not a whole, mono, 16-bit WAV of 16 kHz and one second
+                or more.
+        """
+        key = self._key(name)
+        found = self._cache.get(key)
+        if found is None:
+            found = _read_clip(self.folder / f"{key}.wav")
+            self._cache.put(key, found, found.nbytes)
+        return found
+
+    def _key(self, name: str) -> str:
+        key = name[:-4] if name.endswith(".wav") else name
+        if key not in self._known:
+            raise UserError(
+                f"{self.folder} has no clip {key!r} (it holds {len(self._names)} clips, such as "
+                f"{self._names[0]!r}): use the corpus and split that the dataset was made with"
+            )
+        return key
+
+    def _folder(self, split: str) -> Path:
+        return self.root / "min20s_clips" / f"{split}_preprocessed"
+
+    def _read_classes(self) -> tuple[list[str], set[str]]:
+        path = self.root / "classes.json"
+        if path.is_file():
+            return _parse_classes(path)
+        train = self._folder("train")
+        if not train.is_dir():
+            # labels count the classes of `train`; those of another split alone would be other labels
+            raise UserError(f"{path} and {train} are missing, so the class labels are unknown: {_CURE}")
+        found = {_class_of(name) for name in _clip_names(train)}
+        last = sorted(found.intersection(_DISTRACTOR_ONLY))
+        return sorted(found.difference(last)) + last, set(last)
+
+
+def _class_of(name: str) -> str:
+    return name.split("_", 1)[0]
+
+
+def _clip_names(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise UserError(f"{folder} is missing, expected a folder of WAV clips: {_CURE}")
+    names = sorted(path.stem for path in folder.glob("*.wav"))
+    if not names:
+        raise UserError(f"{folder} holds no WAV clip: {_CURE}")
+    return names
+
+
+def _parse_classes(path: Path) -> tuple[list[str], set[str]]:
+    wanted = '{"classes": [name, ...], "distractor_only": [name, ...]}'
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        classes, distractors = tree["classes"], tree.get("distractor_only", [])
+        lists = [classes, distractors]
+        good = all(isinstance(x, list) and all(isinstance(name, str) for name in x) for x in lists)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        good = False
+    if not good:
+        raise UserError(
+            f"{path} is malformed, expected {wanted}: correct it, or delete it to sort the classes"
+        )
+    if len(set(classes)) != len(classes) or not set(distractors) <= set(classes):
+        raise UserError(
+            f"{path} names a class twice, or a distractor_only that is not in classes: correct it"
+        )
+    return classes, set(distractors)
+
+
+def _read_clip(path: Path) -> np.ndarray:
+    # float files are refused, not converted: libsndfile reads their -1..1 as the integers -1, 0 and 1
+    samples, rate, subtype = read_wav(path, "int16", "make it again with scripts/prepare_audio.py")
+    cure = "convert it with scripts/prepare_audio.py"
+    if rate != RATE:
+        raise UserError(f"{path} has a rate of {rate} Hz, expected {RATE} Hz: {cure}")
+    if samples.shape[1] != 1:
+        raise UserError(f"{path} has {samples.shape[1]} channels, expected mono: {cure}")
+    if subtype != "PCM_16":
+        raise UserError(f"{path} holds {subtype} samples, expected 16-bit PCM: {cure}")
+    if len(samples) < RATE:
+        raise UserError(
+            f"{path} lasts {len(samples)} samples, expected at least one second ({RATE}): remove it"
+        )
+    mono = np.ascontiguousarray(samples[:, 0])
+    mono.flags.writeable = False
+    return mono

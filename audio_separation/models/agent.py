@@ -18,7 +18,14 @@ class Agent(nn.Module):
 
     def __init__(self, separator: PassiveSeparator, memory: TransformerMemory, policy: Policy):
         super().__init__()
-        self.separator, self.memory, self.policy = separator.freeze(), memory, policy
+        self.separator, self.memory, self.policy = separator.requires_grad_(False), memory, policy
+        self.train()
+
+    def train(self, mode: bool = True) -> Agent:
+        """Switch memory and policy; the separators always stay in evaluation mode."""
+        super().train(mode)
+        self.separator.eval()
+        return self
 
     @torch.no_grad()
     def listen(self, mix_logmag: Tensor, target_class: Tensor) -> SeparatorOutput:

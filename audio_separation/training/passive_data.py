@@ -8,20 +8,20 @@ import numpy as np
 
 from audio_separation.audio.clips import ClipLibrary
 from audio_separation.audio.render import BinauralRenderer, Rendered
-from audio_separation.scenes.passive import PassivePoints
+from audio_separation.scenes.passive import PassivePoint, PassivePoints
 
 
 class PassiveBatch(NamedTuple):
     """What to render; the target is source 0."""
 
-    points: PassivePoints
+    points: list[PassivePoint]
     sounds: list[list[str]]  # [B][S] clip names
     seconds: np.ndarray  # [B, S]
     labels: np.ndarray  # [B] class of the target
 
     def part(self, index: slice) -> PassiveBatch:
         """A contiguous part of the batch."""
-        return PassiveBatch(self.points.take(np.arange(len(self.labels))[index]), self.sounds[index], self.seconds[index], self.labels[index])
+        return PassiveBatch(self.points[index], self.sounds[index], self.seconds[index], self.labels[index])
 
 
 def draw_batch(points: PassivePoints, clips: ClipLibrary, count: int, rng: np.random.Generator) -> PassiveBatch:
@@ -31,7 +31,7 @@ def draw_batch(points: PassivePoints, clips: ClipLibrary, count: int, rng: np.ra
     distractors (``esc``) are never the target.
     """
     targets = [c for c in clips.classes if c not in clips.distractor_only]
-    chosen = points.take(rng.integers(len(points), size=count))
+    chosen = [points[int(i)] for i in rng.integers(len(points), size=count)]
     sounds, seconds, labels = [], [], []
     for _ in range(count):
         target = targets[rng.integers(len(targets))]
@@ -46,12 +46,11 @@ def draw_batch(points: PassivePoints, clips: ClipLibrary, count: int, rng: np.ra
 
 def render_batch(renderer: BinauralRenderer, batch: PassiveBatch) -> Rendered:
     """Render mixture, binaural target and mono target of every example."""
-    points = batch.points
     return renderer.render(
-        points.scene_names(),
-        points.azimuth,
-        points.receiver,
-        points.sources,
+        [point.scene for point in batch.points],
+        [point.azimuth for point in batch.points],
+        [point.receiver for point in batch.points],
+        np.array([point.sources for point in batch.points]),
         batch.sounds,
         batch.seconds,
         target_bin=True,

@@ -16,7 +16,7 @@ import torch
 from audio_separation.audio.clips import ClipSource
 from audio_separation.audio.rir_store import NUM_EARS, RirKey, RirStore
 from audio_separation.audio.spectra import RirSpectra, fft_size
-from audio_separation.audio.stft import RATE, irfft, rfft, stft
+from audio_separation.audio.stft import RATE, irfft, magnitude, rfft, stft
 from audio_separation.errors import UserError
 
 INT16_SCALE = 32768.0
@@ -195,18 +195,18 @@ def observation_spectra(rendered: Rendered, mono_rms: float) -> dict[str, torch.
     """
     mix_stft = stft(rendered.mix_bin)
     mono_stft = stft(rendered.target_mono)
-    rms = torch.linalg.vector_norm(mono_stft, dim=(-2, -1), keepdim=True) / (mono_stft[0, 0].numel() ** 0.5)
-    scale = torch.where(rms > 0, mono_rms / rms.clamp(min=torch.finfo(rms.dtype).tiny), torch.zeros_like(rms))
-    mono_stft = mono_stft * scale
+    mono_mag = magnitude(mono_stft)
+    rms = mono_mag.square().mean((-2, -1), keepdim=True).sqrt()
+    scale = torch.where(rms > 0, mono_rms / rms, torch.zeros_like(rms))
     spectra = {
         "mix_stft": mix_stft,
-        "mix_logmag": torch.log1p(mix_stft.abs()),
-        "target_mono_stft": mono_stft,
-        "target_mono_mag": mono_stft.abs(),
+        "mix_logmag": torch.log1p(magnitude(mix_stft)),
+        "target_mono_stft": mono_stft * scale,
+        "target_mono_mag": mono_mag * scale,
     }
     if rendered.target_bin is not None:
         spectra["target_bin_stft"] = stft(rendered.target_bin)
-        spectra["target_bin_mag"] = spectra["target_bin_stft"].abs()
+        spectra["target_bin_mag"] = magnitude(spectra["target_bin_stft"])
     return spectra
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
 import scipy.fft
 import torch
 
@@ -23,11 +24,11 @@ def _in_scipy(x: torch.Tensor) -> bool:
     return x.device.type == "cpu" and not (torch.is_grad_enabled() and x.requires_grad)
 
 
-def rfft(x: torch.Tensor, n: int) -> torch.Tensor:
-    """Real FFT of ``x [..., L]`` over the last axis, zero-padded to ``n`` -> ``[..., n // 2 + 1]``."""
+def rfft(x: torch.Tensor, n: int, dim: int = -1) -> torch.Tensor:
+    """Real FFT of ``x`` over axis ``dim``, zero-padded to ``n`` -> ``n // 2 + 1`` bins on that axis."""
     if _in_scipy(x):
-        return torch.from_numpy(scipy.fft.rfft(x.detach().numpy(), n=n, axis=-1))
-    return torch.fft.rfft(x, n=n, dim=-1)
+        return torch.from_numpy(scipy.fft.rfft(x.detach().numpy(), n=n, axis=dim))
+    return torch.fft.rfft(x, n=n, dim=dim)
 
 
 def irfft(spectrum: torch.Tensor, n: int) -> torch.Tensor:
@@ -36,6 +37,13 @@ def irfft(spectrum: torch.Tensor, n: int) -> torch.Tensor:
         # resolve_conj: a lazily conjugated tensor has no numpy view
         return torch.from_numpy(scipy.fft.irfft(spectrum.detach().resolve_conj().numpy(), n=n, axis=-1))
     return torch.fft.irfft(spectrum, n=n, dim=-1)
+
+
+def magnitude(spectrum: torch.Tensor) -> torch.Tensor:
+    """``spectrum.abs()``; numpy's is five times faster than torch's on one CPU thread."""
+    if _in_scipy(spectrum):
+        return torch.from_numpy(np.abs(spectrum.detach().resolve_conj().numpy()))
+    return spectrum.abs()
 
 
 @lru_cache(maxsize=16)
@@ -57,7 +65,8 @@ def stft(x: torch.Tensor) -> torch.Tensor:
         raise ValueError(f"stft expects a floating-point tensor [..., L], got {x.dtype} {tuple(x.shape)}")
     padded = torch.nn.functional.pad(x, (N_FFT // 2, N_FFT // 2))
     frames = padded.unfold(-1, N_FFT, HOP) * _window(N_FFT, x.dtype, x.device)  # [..., N, n_fft]
-    return rfft(frames, N_FFT).transpose(-1, -2).contiguous()  # [..., N, F] -> [..., F, N]
+    # transforming the transposed view writes [..., F, N] in place of a copy later
+    return rfft(frames.transpose(-1, -2), N_FFT, dim=-2).contiguous()
 
 
 def istft(spectrum: torch.Tensor, length: int = RATE, n_fft: int = N_FFT) -> torch.Tensor:

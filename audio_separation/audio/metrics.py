@@ -73,7 +73,7 @@ def si_sdr(est: torch.Tensor, ref: torch.Tensor) -> torch.Tensor:
 def si_sdr_from_mag(
     est_mag: torch.Tensor, true_stft: torch.Tensor, n_fft: int = PUBLISHED_N_FFT
 ) -> torch.Tensor:
-    """The paper's SI-SDR: ``est_mag [..., F, N]`` with the phase of ``true_stft [..., F, N]`` -> dB ``[...]``.
+    """The paper's SI-SDR: ``est_mag [..., F, N]`` with ``true_stft``'s phase (same shape) -> dB ``[...]``.
 
     Both are inverted to 16,000 samples. The published evaluation infers the FFT length from the 512 bins and
     so inverts with 1022 instead of 1023 points, estimate and reference alike; that is the default here, for
@@ -97,7 +97,7 @@ def with_phase_of(mag: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
 def binaural_si_sdr(
     mask: torch.Tensor, mix_stft: torch.Tensor, target_bin_stft: torch.Tensor
 ) -> BinauralScore:
-    """Score that needs no oracle phase: the masked complex mixture at each ear against the target's image there.
+    """Score without an oracle phase: the masked mixture at each ear against the target's image there.
 
     ``mask`` is real, ``mix_stft`` and ``target_bin_stft`` are complex, all ``[..., C, F, N]``; the dB values
     ``[...]`` are means over the ears, and NaN where the target is silent at either.
@@ -113,7 +113,7 @@ def binaural_si_sdr(
 
 
 def si_bss_eval(est: torch.Tensor, refs: torch.Tensor, target: int = 0) -> dict[str, torch.Tensor]:
-    """Scale-invariant BSSEval (Le Roux et al. 2019) of ``est [..., L]`` given the sources ``refs [..., S, L]``.
+    """Scale-invariant BSSEval (Le Roux et al. 2019) of ``est [..., L]``; all sources: ``refs [..., S, L]``.
 
     The residual ``e - a s`` is split into its projection onto the span of all sources (interference) and the
     rest (artefacts). Keys, dB ``[...]``: ``si_sdr``, ``si_sir``, ``si_sar``, ``sd_sdr`` (SNR corrected by the
@@ -184,7 +184,7 @@ def _is_silent(centred: torch.Tensor) -> torch.Tensor:
 
 
 def _ratio_db(signal: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """``10 log10(signal / noise)`` within +-MAX_DB; nothing over nothing is -MAX_DB (an all-zero estimate)."""
+    """``10 log10(signal / noise)`` within +-MAX_DB; 0 / 0 is -MAX_DB (an all-zero estimate)."""
     db = 10 * (torch.log10(signal) - torch.log10(noise))
     return torch.where(signal > 0, db, torch.full_like(db, -MAX_DB)).clamp(-MAX_DB, MAX_DB)
 

@@ -10,7 +10,7 @@ import json
 import os
 import wave
 from pathlib import Path
-from typing import Any, Hashable, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
@@ -170,26 +170,27 @@ def _short(value: Any) -> str:
 
 
 def split_recordings(
-    recordings: Sequence[Hashable],
+    seconds: Mapping[str, float],
     rng: np.random.Generator,
     val_fraction: float = 0.15,
     test_fraction: float = 0.2,
-) -> dict[str, list]:
-    """Recordings dealt to the splits at random: at least one to each, the larger rest to ``train``.
+) -> dict[str, list[str]]:
+    """Recordings (name -> duration) dealt to the splits at random; no recording is in two splits.
 
-    Raises ValueError for fewer than three recordings or for one that occurs twice.
+    The unheard splits take recordings until they hold their fraction of the total duration, at least one
+    each; the longest recording always goes to ``train``. Raises ValueError for fewer than three recordings.
     """
-    count = len(recordings)
-    if count < len(SPLITS):
-        raise ValueError(f"{count} recordings cannot fill {len(SPLITS)} splits")
-    if len(set(recordings)) != count:
-        raise ValueError("a recording occurs twice")
-    shuffled = [recordings[i] for i in rng.permutation(count)]
-    val = max(1, round(val_fraction * count))
-    test = max(1, min(round(test_fraction * count), count - val - 1))
-    val = min(val, count - test - 1)
-    return {
-        "train": shuffled[val + test :],
-        "valUnheard": shuffled[:val],
-        "testUnheard": shuffled[val : val + test],
-    }
+    if len(seconds) < len(SPLITS):
+        raise ValueError(f"{len(seconds)} recordings cannot fill {len(SPLITS)} splits")
+    longest = max(sorted(seconds), key=lambda name: seconds[name])
+    others = sorted(set(seconds) - {longest})
+    waiting = [others[i] for i in rng.permutation(len(others))]
+    total_s = sum(seconds.values())
+    dealt: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for split, fraction, reserved in (("testUnheard", test_fraction, 1), ("valUnheard", val_fraction, 0)):
+        held_s = 0.0
+        while len(waiting) > reserved and (not dealt[split] or held_s < fraction * total_s):
+            dealt[split].append(waiting.pop())
+            held_s += seconds[dealt[split][-1]]
+    dealt["train"] = [longest, *waiting]
+    return dealt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Union
 
@@ -78,16 +79,23 @@ def _read(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"checkpoint {path} holds more than tensors and plain data and is not loaded, since unpickling "
-            f"it could run code ({reason}); save its state dict alone: "
-            'torch.save({"state_dict": checkpoint["state_dict"]}, file) where you trust it'
-        ) from None
-    except (RuntimeError, EOFError, OSError) as error:
-        raise UserError(
-            f"checkpoint {path} cannot be read as a torch file ({str(error).splitlines()[0]}); get it again"
-        ) from None
+        # torch names the first global that it would not import
+        found = re.search(r"Unsupported global: GLOBAL ([\w.]+)", str(error))
+        if found:
+            raise UserError(
+                f"checkpoint {path} holds {found[1]} besides tensors and plain data and is not unpickled, "
+                'since that could run code; where you trust it, save {"state_dict": ...} alone elsewhere'
+            ) from None
+        raise _unreadable(path) from None
+    except (RuntimeError, EOFError, OSError):
+        raise _unreadable(path) from None
+
+
+def _unreadable(path: Path) -> UserError:
+    return UserError(
+        f"checkpoint {path} should be a file written by torch.save, found one that is damaged or of another "
+        f"kind ({path.stat().st_size} bytes); get it again"
+    )
 
 
 def load_reference_checkpoint(source: Union[str, Path, Mapping[str, Tensor]]) -> ReferenceAgent:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, Optional, Sequence
 
 import torch
@@ -48,11 +49,15 @@ class SeparatorLoss(NamedTuple):
 
 
 def bounded_gain(raw: Tensor, maximum: float) -> Tensor:
-    """Map reals to ``(0, maximum)``, zero to exactly 1; ``maximum`` must exceed 1.
+    """Map reals to ``(0, maximum)``, zero to exactly 1: ``(2 sigmoid(raw)) ** log2(maximum)``.
 
-    It is ``maximum * sigmoid(raw - log(maximum - 1))``, written so that 1 is met without rounding.
+    ``maximum`` must exceed 1.
     """
-    return maximum / (1 + (maximum - 1) * torch.exp(-raw.clamp(-30, 30)))
+    power = math.log2(maximum)
+    if power < 1:
+        raw = raw.clamp(min=-30)  # a root's slope is infinite where the sigmoid underflows to 0
+    gain = 2 * raw.sigmoid()
+    return gain if power == 1 else gain**power
 
 
 def rms_level(mag: Tensor) -> Tensor:
@@ -143,8 +148,9 @@ class PassiveSeparator(nn.Module):
 
         masked_mag = bin_mask.detach() * levelled_mag
         mono_guess = masked_mag.mean(dim=1, keepdim=True)
-        # again to a common level: a faint target fills the same range as a loud one
-        relevel = self.mono_rms / rms_level(mono_guess).clamp(min=SILENCE * self.mono_rms)
+        # back to the mixture's level: a faint target fills the same range as a loud one
+        level = rms_level(levelled_mag).clamp(min=1e-20)  # mono_rms, less only below LEVEL_FLOOR
+        relevel = level / torch.maximum(rms_level(mono_guess), SILENCE * level)
         raw_gain = self.mono_unet(slice_bands(torch.log1p(masked_mag * relevel), self.num_bands))
         gain = bounded_gain(unslice_bands(raw_gain, self.num_bands), GAIN_MAX)
         return SeparatorOutput(bin_mask, gain * mono_guess * relevel, bin_mask * mix_mag)

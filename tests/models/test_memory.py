@@ -1,0 +1,134 @@
+"""Transformer memory: windows against brute force, masks, the neutral start."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from audio_separation.models.memory import TransformerMemory, position_code
+
+BINS, FRAMES, BANDS = 64, 8, 4
+
+
+def small_memory(output: str = "gain", trained: bool = True, layers: int = 2) -> TransformerMemory:
+    torch.manual_seed(3)
+    net = TransformerMemory(4, layers, 4, 24, output, num_bins=BINS, num_frames=FRAMES, num_bands=BANDS)
+    if trained:
+        torch.nn.init.normal_(net.up2.weight, std=0.5)
+    return net
+
+
+def steps_of_sound(batch: int, steps: int) -> torch.Tensor:
+    return torch.rand(batch, steps, 1, BINS, FRAMES, generator=torch.Generator().manual_seed(4)) * 2
+
+
+def test_position_code_by_hand():
+    code = position_code(torch.tensor([[0.0, 3.0]]), 6)[0, 1]
+    for i in range(6):
+        angle = torch.tensor(3 * 1e-4 ** (2 * (i // 2) / 6))
+        torch.testing.assert_close(code[i], angle.cos() if i % 2 == 0 else angle.sin())
+
+
+@pytest.mark.parametrize("output", ["gain", "direct"])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize(("window", "last", "start"), [(5, 3, 0), (4, 4, 2), (20, 15, 0), (1, 1, 0)])
+def test_windows_equal_brute_force(output, layers, window, last, start):
+    batch, num_steps = 2, 7
+    net, mono = small_memory(output, layers=layers), steps_of_sound(batch, num_steps)
+    first = torch.tensor([0, 11])
+    refined, valid = net.refine_windows(mono, first, window, last, start)
+    assert refined.shape == (batch, num_steps - start, last, 1, BINS, FRAMES)
+    for tau in range(start, num_steps):
+        members = list(range(max(0, tau - window + 1), tau + 1))
+        steps = first[:, None] + torch.tensor(members)
+        plain = net(mono[:, members], steps, torch.ones(batch, len(members), dtype=torch.bool))
+        for k in range(last):
+            step = tau - last + 1 + k
+            assert valid[tau - start, k] == (step >= 0)
+            expected = plain[:, members.index(step)] if step >= 0 else torch.zeros_like(mono[:, 0])
+            torch.testing.assert_close(refined[:, tau - start, k], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pairs_are_the_cells_of_the_windows():
+    net, mono = small_memory(), steps_of_sound(2, 6)
+    table = net.refine_windows(mono, 4, 5, 3, start=1)
+    pairs = net.refine_pairs(mono, 4, 5, 3, start=1)
+    expected = [(tau, step) for tau in range(1, 6) for step in range(max(0, tau - 2), tau + 1)]
+    assert list(zip(pairs.seen_from.tolist(), pairs.step.tolist())) == expected
+    assert table.valid.sum() == len(expected)
+    assert torch.equal(table.refined[:, table.valid], pairs.refined)
+
+
+def test_window_gradients_equal_brute_force():
+    net, mono = small_memory(), steps_of_sound(2, 5)
+    net.refine_windows(mono, 0, 3, 2).refined.square().sum().backward()
+    fast = [p.grad.clone() for p in net.parameters()]
+    net.zero_grad()
+    for tau in range(5):
+        members = list(range(max(0, tau - 2), tau + 1))
+        steps = torch.tensor(members).expand(2, -1)
+        plain = net(mono[:, members], steps, torch.ones_like(steps, dtype=torch.bool))
+        plain[:, -2:].square().sum().backward()
+    for a, b in zip(fast, net.parameters()):
+        torch.testing.assert_close(a, b.grad, rtol=1e-3, atol=1e-3)
+
+
+def test_invalid_slots_change_nothing():
+    net, mono = small_memory(), steps_of_sound(2, 6)
+    steps = torch.arange(6).expand(2, -1)
+    valid = torch.tensor([[1, 1, 0, 0, 1, 1], [0, 0, 0, 0, 0, 1]]).bool()
+    noise = torch.where(valid[:, :, None, None, None], mono, 100 * torch.rand_like(mono))
+    a, b = net(mono, steps, valid), net(noise, steps + 7 * ~valid, valid)
+    torch.testing.assert_close(a[valid], b[valid])
+    alone = net(mono[1:, 5:], steps[1:, 5:], valid[1:, 5:])
+    torch.testing.assert_close(a[1, 5], alone[0, 0])
+
+
+def test_row_without_valid_slots_is_zero_not_nan():
+    net, mono = small_memory(), steps_of_sound(2, 3).requires_grad_()
+    valid = torch.tensor([[False] * 3, [True] * 3])
+    refined = net(mono, torch.arange(3).expand(2, -1), valid)
+    assert torch.equal(refined[0], torch.zeros_like(refined[0]))
+    assert refined[1].abs().sum() > 0
+    refined.sum().backward()
+    assert torch.isfinite(mono.grad).all()
+
+
+def test_untrained_gain_memory_returns_its_input_exactly_and_can_learn():
+    net, mono = small_memory(trained=False), steps_of_sound(2, 6)
+    valid, steps = torch.ones(2, 6, dtype=torch.bool), torch.arange(6).expand(2, -1)
+    assert torch.equal(net(mono, steps, valid), mono)
+    assert torch.equal(net.refine_windows(mono, 0, 4, 2).refined[:, 3], mono[:, 2:4])
+    net(mono, steps, valid).sum().backward()
+    assert net.up2.weight.grad.abs().sum() > 0
+
+
+def test_gain_is_bounded_and_keeps_zeros():
+    net, mono = small_memory(), steps_of_sound(1, 4)
+    torch.nn.init.normal_(net.up2.weight, std=50.0)
+    mono[:, :, :, 0] = 0
+    refined = net(mono, torch.arange(4)[None], torch.ones(1, 4).bool())
+    assert refined.min() >= 0 and (refined <= 4 * mono + 1e-6).all()
+    assert torch.equal(refined[:, :, :, 0], mono[:, :, :, 0])
+
+
+def test_split_calls_with_cached_tokens_equal_forward():
+    # as at a rollout: every step encoded once, only the newest decoded
+    net, mono = small_memory(), steps_of_sound(2, 5)
+    steps, valid = torch.arange(5).expand(2, -1), torch.ones(2, 5, dtype=torch.bool)
+    encoded = [net.encode(mono[:, t : t + 1]) for t in range(5)]
+    tokens = torch.cat([e.tokens for e in encoded], dim=1)
+    attended = net.attend(tokens, steps, valid, last=1)
+    refined = net.decode(attended, encoded[-1].skips, mono[:, -1:])
+    torch.testing.assert_close(refined[:, 0], net(mono, steps, valid)[:, -1])
+
+
+def test_memory_refuses_sizes_that_do_not_fit():
+    with pytest.raises(ValueError, match="heads must divide the token size 1024, got 3"):
+        TransformerMemory(heads=3)
+    with pytest.raises(ValueError, match="output must be one of"):
+        TransformerMemory(output="mask")
+    with pytest.raises(ValueError, match=r"expected mono \[B, M, 1, F, N\]"):
+        small_memory()(steps_of_sound(2, 5)[:, 0], torch.zeros(2, 5), torch.ones(2, 5))
+    with pytest.raises(ValueError, match="last <= window"):
+        small_memory().refine_windows(steps_of_sound(2, 5), window=3, last=4)

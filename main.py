@@ -47,10 +47,12 @@ def main(argv: list[str]) -> int:
 def _run(args: argparse.Namespace) -> int:
     # heavy imports come after the arguments are known to be good, so that --help is instant
     from audio_separation.config import get_config
+    from audio_separation.training.allocator import keep_freed_memory
     from audio_separation.training.distributed import close_world, init_world
     from audio_separation.training.run_dir import StopRequest
 
     config = get_config(args.exp_config, args.overrides)
+    keep_freed_memory()
     stop = StopRequest()
     world = init_world(config.DEVICE, config.THREADS)
     try:

@@ -206,24 +206,48 @@ class ActiveTrainer:
                 group["lr"] = settings.LR * (1 - self.update / self.config.NUM_UPDATES)
         self.agent.train()
         losses, norm = [], 0.0
-        for _ in range(settings.EPOCHS):
-            loss = memory_loss(
-                self.agent.memory, mono, target, self.config.MEMORY.SIZE, self.config.MEMORY.LOSS_STEPS, settings.LOSS
-            )
-            norm = self._descend(loss, self.agent.memory, self.memory_optimizer, settings.MAX_GRAD_NORM)
-            losses.append(loss.item())
+        for epoch in range(settings.EPOCHS):
+            taus = self._memory_steps(epoch, mono.shape[1])
+            losses.append(self._memory_gradients(mono, target, taus))
+            norm = self._step(self.agent.memory, self.memory_optimizer, settings.MAX_GRAD_NORM)
         return {
             "separator/memory_loss": losses[0],
             "separator/memory_loss_last_epoch": losses[-1],
             "separator/memory_grad_norm": norm,
         }
 
+    def _memory_steps(self, epoch: int, num_steps: int) -> Tensor:
+        """The steps from which this epoch looks back: all, or ``MEMORY_UPDATE.WINDOWS`` of them drawn anew."""
+        count = self.config.MEMORY_UPDATE.WINDOWS
+        if not 0 < count < num_steps:
+            return torch.arange(num_steps, device=self.world.device)
+        rng = np.random.default_rng((self.config.SEED, 5, self.update, epoch))
+        drawn = np.sort(rng.choice(num_steps, count, replace=False))
+        return torch.from_numpy(drawn).to(self.world.device)
+
+    def _memory_gradients(self, mono: Tensor, target: Tensor, taus: Tensor) -> float:
+        """Gradients of the memory loss over all environments, a few at a time to bound the memory used."""
+        memory, config, loss_sum = self.agent.memory, self.config, 0.0
+        self.memory_optimizer.zero_grad()
+        for part_mono, part_target in zip(mono.split(config.MEMORY_UPDATE.CHUNK), target.split(config.MEMORY_UPDATE.CHUNK)):
+            loss = memory_loss(
+                memory, part_mono, part_target, taus, config.MEMORY.SIZE, config.MEMORY.LOSS_STEPS, config.MEMORY_UPDATE.LOSS
+            )
+            share = len(part_mono) / len(mono)
+            (loss * share).backward()
+            loss_sum += loss.item() * share
+        return loss_sum
+
     def _descend(
         self, loss: Tensor, module: torch.nn.Module, optimizer: torch.optim.Optimizer, max_norm: float
     ) -> float:
-        """One gradient step with the gradients of all ranks; returns their norm before clipping."""
+        """One gradient step; see :meth:`_step`."""
         optimizer.zero_grad()
         loss.backward()
+        return self._step(module, optimizer, max_norm)
+
+    def _step(self, module: torch.nn.Module, optimizer: torch.optim.Optimizer, max_norm: float) -> float:
+        """Apply the gradients, averaged over the ranks and clipped; returns their norm before clipping."""
         distributed.average_gradients(module.parameters())
         norm = torch.nn.utils.clip_grad_norm_(module.parameters(), max_norm)
         optimizer.step()

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Sets up as quickstart.sh does, then formatting, lint, types and tests. No GPU, no download but packages.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/setup.sh
+install_requirements requirements-test.txt
+export OMP_NUM_THREADS=1
+
+echo "== ruff"
+ruff format --check .
+ruff check .
+echo "== mypy"
+mypy
+echo "== pytest"
+python -m pytest -n "${WORKERS:-2}" --dist loadscope "$@"

@@ -291,7 +291,7 @@ def write_metadata(
     folder = Path(folder)
     # to the digits of the text file, so that both files give the very same points
     floor = np.round(np.asarray(positions, dtype=np.float64), 6)
-    lines = [f"{i}\t{x:.6f}\t{-z:.6f}\t{y + mic_height:.6f}\n" for i, (x, y, z) in enumerate(floor)]
+    lines = [f"{i}\t{x:.6f}\t{0.0 - z:.6f}\t{y + mic_height:.6f}\n" for i, (x, y, z) in enumerate(floor)]
     graph = networkx.Graph()
     graph.add_nodes_from((i, {"point": tuple(map(float, p))}) for i, p in enumerate(floor))
     graph.add_edges_from((int(a), int(b)) for a, b in edges)

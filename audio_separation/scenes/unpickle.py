@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import pickle
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,14 @@ from audio_separation.errors import UserError
 class PickledGraph:
     """What a pickled ``networkx.Graph`` holds: ``nodes`` (node -> attributes), ``adj`` (-> neighbours)."""
 
-    def __init__(self) -> None:
-        self.nodes: dict = {}
-        self.adj: dict = {}
+    nodes: dict
+    adj: dict
+
+    def __new__(cls) -> PickledGraph:
+        # unpickling never calls __init__
+        graph = super().__new__(cls)
+        graph.nodes, graph.adj = {}, {}
+        return graph
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, dict) or not {"_node", "_adj"} <= state.keys():
@@ -36,48 +41,99 @@ class PickledGraph:
 class _Ignored:
     """Stands in for the cached views (``nodes``, ``edges``, ...) that some networkx versions pickled."""
 
-    def __init__(self, *args: Any) -> None:
-        pass
+    def __new__(cls, *args: Any) -> _Ignored:
+        return super().__new__(cls)
 
     def __setstate__(self, state: Any) -> None:
         pass
 
 
-def _plain_dict(*_: Any) -> dict:
-    # defaultdict(factory) becomes a dict: a missing key must raise, not appear
-    return {}
+class _Dtype:
+    """Stands in for ``numpy.dtype``: plain numbers and text only, no objects, no fields."""
+
+    def __init__(self, name: str, *_: Any) -> None:
+        self.dtype = np.dtype(name)
+        if self.dtype.kind not in "biufcSU":
+            raise pickle.UnpicklingError(f"an array of dtype {self.dtype}")
+
+    def __setstate__(self, state: tuple) -> None:
+        _version, order, *rest = state
+        if order not in ("<", ">", "|", "="):
+            raise pickle.UnpicklingError(f"a dtype with byte order {order!r}")
+        if any(part is not None for part in rest[:3]):  # subarray, names, fields
+            raise pickle.UnpicklingError("an array with fields")
+        if self.dtype.kind in "SU":
+            self.dtype = np.dtype(f"{self.dtype.kind}{rest[3] // (4 if self.dtype.kind == 'U' else 1)}")
+        self.dtype = self.dtype.newbyteorder(order)
 
 
-def _latin1(text: str, encoding: str) -> bytes:
-    # how protocols 0-2 of Python 3 spell bytes
-    if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"bytes in encoding {encoding!r}")
-    return text.encode("latin1")
+class _Array(np.ndarray):
+    """An array that is filled from checked parts only."""
+
+    def __setstate__(self, state: tuple) -> None:
+        version, shape, dtype, fortran, data = state
+        if not isinstance(dtype, _Dtype) or not isinstance(data, (bytes, bytearray)):
+            raise pickle.UnpicklingError("an array whose dtype or data is of another kind")
+        super().__setstate__((version, shape, dtype.dtype, fortran, bytes(data)))
 
 
-def _numeric_dtype(*args: Any) -> np.dtype:
-    dtype = np.dtype(*args)
-    if dtype.hasobject or dtype.names is not None:
-        raise pickle.UnpicklingError(f"an array of dtype {dtype}")
-    return dtype
+class _Sealed:
+    """A callable on which a pickle can set no attribute (as it could on a plain function)."""
+
+    __slots__ = ()
+
+
+class _PlainDict(_Sealed):
+    __slots__ = ()
+
+    def __call__(self, *_: Any) -> dict:
+        # defaultdict(factory) becomes a dict: a missing key must raise, not appear
+        return {}
+
+
+class _Latin1(_Sealed):
+    __slots__ = ()
+
+    def __call__(self, text: str, encoding: str) -> bytes:
+        # how protocols 0-2 of Python 3 spell bytes
+        if encoding not in ("latin1", "latin-1"):
+            raise pickle.UnpicklingError(f"bytes in encoding {encoding!r}")
+        return text.encode("latin1")
+
+
+class _Reconstruct(_Sealed):
+    __slots__ = ()
+
+    def __call__(self, *_: Any) -> _Array:
+        return np.zeros(0).view(_Array)  # its state follows
+
+
+class _Scalar(_Sealed):
+    __slots__ = ()
+
+    def __call__(self, dtype: _Dtype, data: bytes) -> Any:
+        return np.frombuffer(data, dtype.dtype, count=1)[0]
+
+
+class _FromBuffer(_Sealed):
+    __slots__ = ()
+
+    def __call__(self, data: bytes, dtype: _Dtype, shape: tuple, order: str) -> np.ndarray:
+        return np.frombuffer(data, dtype.dtype).reshape(shape, order=order)  # type: ignore[call-overload]
 
 
 def _allowed_globals() -> dict[str, Any]:
-    table: dict[str, Any] = {"_codecs.encode": _latin1}
+    table: dict[str, Any] = {"_codecs.encode": _Latin1()}
     basic = (dict, list, tuple, set, frozenset, int, float, complex, bool, str, bytes, bytearray)
     for kind in basic:
         table[f"builtins.{kind.__name__}"] = table[f"__builtin__.{kind.__name__}"] = kind
-    table["collections.OrderedDict"] = table["collections.defaultdict"] = _plain_dict
-    # numpy renamed its private modules with version 2; the functions behind the names are the same
-    reconstruct: Callable = np.zeros(1).__reduce__()[0]  # type: ignore[assignment]
-    scalar: Callable = np.float64(0).__reduce__()[0]  # type: ignore[assignment]
-    from_buffer: Callable = np.zeros(1).__reduce_ex__(5)[0]  # type: ignore[assignment]
-    for core in ("numpy.core", "numpy._core"):
-        table[f"{core}.multiarray._reconstruct"] = reconstruct
-        table[f"{core}.multiarray.scalar"] = scalar
-        table[f"{core}.numeric._frombuffer"] = from_buffer
-    table["numpy.ndarray"] = np.ndarray
-    table["numpy.dtype"] = _numeric_dtype
+    table["collections.OrderedDict"] = table["collections.defaultdict"] = _PlainDict()
+    for core in ("numpy.core", "numpy._core"):  # the private modules were renamed with numpy 2
+        table[f"{core}.multiarray._reconstruct"] = _Reconstruct()
+        table[f"{core}.multiarray.scalar"] = _Scalar()
+        table[f"{core}.numeric._frombuffer"] = _FromBuffer()
+    table["numpy.ndarray"] = _Reconstruct()  # only ever named as the type to reconstruct
+    table["numpy.dtype"] = _Dtype
     for name in ("Graph", "DiGraph"):
         table[f"networkx.classes.{name.lower()}.{name}"] = PickledGraph
     views = (

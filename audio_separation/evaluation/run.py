@@ -1,0 +1,171 @@
+"""Evaluation from the command line: which checkpoints, where the results go, and choosing the best.
+
+``main.py --run-type eval`` ends here. Results lie in ``model_dir/eval/<EVAL.NAME or split_agent>/<checkpoint>/``:
+``episodes.json`` (every score of every second), ``summary.json`` (means with 95 % confidence intervals and the
+record of the run) and ``report/`` (pictures and sounds of ``EVAL.REPORT_EPISODES`` episodes).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Optional
+
+from yacs.config import CfgNode
+
+from audio_separation.envs.build import build_simulator, load_task_episodes
+from audio_separation.envs.simulator import BatchSimulator
+from audio_separation.errors import UserError
+from audio_separation.evaluation.episodes import check_settings, plan_rounds, play_episodes
+from audio_separation.evaluation.model import adopt_model_config, load_agent
+from audio_separation.evaluation.report import write_report
+from audio_separation.evaluation.results import (
+    build_summary,
+    find_finished,
+    identify,
+    results_folder,
+    write_results,
+)
+from audio_separation.evaluation.selection import (
+    best_checkpoint,
+    check_metric,
+    choose_best,
+    link_best,
+    numbered_checkpoints,
+)
+from audio_separation.evaluation.tables import format_estimate, score_rows, text_table
+from audio_separation.training import distributed
+from audio_separation.training.checkpoint import load_checkpoint
+from audio_separation.training.distributed import World
+from audio_separation.training.run_dir import StopRequest
+
+
+def evaluate(config: CfgNode, model_dir: str, world: World, stop: StopRequest) -> int:
+    """Evaluate what ``EVAL.CHECKPOINT`` names; after ``all`` with the policy, link the best as ``best.pth``.
+
+    A finished result of the same config and checkpoint is kept, not computed again.
+
+    Returns:
+        The exit status: 0, or that of the signal that stopped it (the checkpoint under way leaves nothing).
+
+    Raises:
+        UserError: for a missing model dir or checkpoint, one that does not fit, bad settings or data.
+    """
+    return Evaluation(config, Path(model_dir), world, stop).run()
+
+
+def find_checkpoints(config: CfgNode, model_dir: Path) -> list[Path]:
+    """The files that ``EVAL.CHECKPOINT`` names.
+
+    Raises:
+        UserError: naming the command that makes the missing one.
+    """
+    wanted = config.EVAL.CHECKPOINT
+    if wanted == "all":
+        return numbered_checkpoints(model_dir)
+    if wanted == "best":
+        return [best_checkpoint(model_dir)]
+    if wanted == "latest":
+        return numbered_checkpoints(model_dir)[-1:]
+    for path in (Path(wanted), model_dir / wanted):
+        if path.is_file():
+            return [path]
+    raise UserError(f"EVAL.CHECKPOINT is {wanted!r}; expected all, best, latest or an existing .pth file")
+
+
+class Evaluation:
+    """All that the checkpoints of one evaluation share: episodes, their spread over ranks, the simulator."""
+
+    def __init__(self, config: CfgNode, model_dir: Path, world: World, stop: StopRequest):
+        self.config, self.dir, self.world, self.stop = config, model_dir, world, stop
+        check_settings(config)
+        check_metric(config.EVAL.SELECT_BY)
+        self.checkpoints = find_checkpoints(config, model_dir)
+        self.episodes = load_task_episodes(config)
+        self.plan = plan_rounds(len(self.episodes), config.NUM_PROCESSES, world.rank, world.size)
+        self._simulator: Optional[tuple[CfgNode, BatchSimulator]] = None
+
+    def run(self) -> int:
+        """Evaluate every checkpoint; see :func:`evaluate`."""
+        summaries = []
+        for number, path in enumerate(self.checkpoints, start=1):
+            count = f"{number}/{len(self.checkpoints)} " if len(self.checkpoints) > 1 else ""
+            summary = self._evaluate_one(path, f"evaluate {count}{path.stem}")
+            if summary is None:
+                return self.stop.exit_code
+            summaries.append(summary)
+        if self.world.is_main and self.config.EVAL.CHECKPOINT == "all":
+            self._select(summaries)
+        return 0
+
+    def _evaluate_one(self, path: Path, label: str) -> Optional[dict[str, Any]]:
+        """The summary of one checkpoint (empty on other ranks than the main one); None where it was stopped."""
+        content = load_checkpoint(path, self.world.device)
+        checkpoint = identify(path, self.dir)
+        config = adopt_model_config(self.config, content, checkpoint)
+        check_settings(config)
+        folder = results_folder(self.dir, config, checkpoint)
+        finished = find_finished(folder, config, checkpoint)
+        lacks_report = config.EVAL.REPORT_EPISODES > 0 and not (folder / "report" / "report.html").exists()
+        if finished is not None:
+            self._say(f"{label}: finished before, kept: {folder}/summary.json")
+            if not lacks_report:
+                return finished
+        simulator = self._simulator_for(config)
+        agent = load_agent(config, content, checkpoint, simulator.clips.classes, self.world.device)
+        summary = finished
+        if summary is None:
+            self._warn_of_other_audio(config, content)
+            records = play_episodes(
+                agent, simulator, self.episodes, self.plan, config, self.world, self.stop, label
+            )
+            if records is None:
+                return None
+            summary = build_summary(records, config, checkpoint) if self.world.is_main else {}
+            if self.world.is_main:
+                write_results(folder, records, summary)
+        if self.world.is_main and lacks_report:
+            write_report(folder / "report", agent, simulator, self.episodes, config, summary, self.dir)
+        distributed.barrier()
+        self._show(folder, summary)
+        return summary
+
+    def _simulator_for(self, config: CfgNode) -> BatchSimulator:
+        # checkpoints of one training share their config, so this builds once
+        if self._simulator is None or self._simulator[0] != config:
+            images = config.POLICY.VISION != "none" and config.EVAL.AGENT == "policy"
+            built = build_simulator(
+                config, self.episodes, self.plan.num_envs, self.world.device, target_bin=True, images=images
+            )
+            self._simulator = (config, built)
+        return self._simulator[1]
+
+    def _select(self, summaries: list[dict[str, Any]]) -> None:
+        if self.config.EVAL.AGENT != "policy":
+            self._say("a scripted agent was evaluated, so the best checkpoint stays as it was")
+            return
+        choice = choose_best(summaries, self.config.EVAL.SELECT_BY)
+        link_best(self.dir, choice)
+        digits = 2 if choice["metric"].endswith("_db") else 4
+        rows = [["checkpoint", f"{choice['metric']} of refined"]]
+        rows += [[c["checkpoint"], format_estimate({**c, "mean": c["value"]}, digits)] for c in choice["candidates"]]
+        self._say(f"\n{text_table(rows)}\n\nbest: {choice['checkpoint']}, linked as {self.dir / 'best.pth'}")
+
+    def _show(self, folder: Path, summary: dict[str, Any]) -> None:
+        if not self.world.is_main:
+            return
+        skipped = summary["skipped"]
+        self._say(f"\n{summary['agent']}, {summary['checkpoint']}, {summary['episodes']} episodes of {summary['split']}")
+        self._say(text_table(score_rows(summary["methods"])))
+        self._say(
+            f"mean ± half width of the 95 % confidence interval over episodes; {skipped['silent_seconds']} of "
+            f"{skipped['seconds']} seconds have a silent target, {skipped['rirs']} responses are missing; {folder}"
+        )
+
+    def _warn_of_other_audio(self, config: CfgNode, content: dict[str, Any]) -> None:
+        trained = content["config"].get("AUDIO.MODE", config.AUDIO.MODE)
+        if trained != config.AUDIO.MODE:
+            self._say(f"note: AUDIO.MODE is {config.AUDIO.MODE} here, the agent was trained with {trained}")
+
+    def _say(self, line: str) -> None:
+        if self.world.is_main:
+            print(line, flush=True)

@@ -51,8 +51,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--split-by",
         choices=SPLIT_BY,
         default=defaults.split_by,
-        help="what is one recording, never divided between splits: the manifest's recording_id, a file, or all "
-        "files of one folder; auto: a matching manifest.csv in the folder or its parent, else file",
+        help="what is one recording, never divided between splits: the manifest's recording_id, a file, or "
+        "all files of one folder; auto: a matching manifest.csv in the folder or its parent, else file",
     )
     add("--manifest", type=Path, help="CSV file with the columns path and recording_id")
     add(

@@ -54,16 +54,15 @@ def pluck(rng: np.random.Generator, midi: int, seconds: float, damping: float = 
     period = max(4, round(RATE_HZ / _hz(midi)))
     wave = rng.uniform(-1, 1, period)
     wave -= wave.mean()
-    rounds = int(seconds * RATE_HZ / period) + 2
-    out = np.empty((rounds, period))
-    for k in range(rounds):
+    # Averaging neighbours turns the wave by half a sample a period, so its pitch is a little lower than
+    # RATE / period: by the factor 1 - 1 / (2 period).
+    speed = _hz(midi) * period / RATE_HZ / (1 - 0.5 / period)  # read out at the pitch that was asked for
+    position = np.arange(int(seconds * RATE_HZ)) * speed
+    out = np.empty((int(seconds * RATE_HZ * speed / period) + 2, period))
+    for k in range(len(out)):
         out[k] = wave
         wave = damping * 0.5 * (wave + np.roll(wave, 1))
-    # The averaging lengthens the period by half a sample; read out at the pitch that was asked for.
-    position = np.arange(int(seconds * RATE_HZ)) * (_hz(midi) * (period + 0.5) / RATE_HZ)
-    position = position * period / (period + 0.5)
-    position = position[position < rounds * period - 1]
-    return _release(np.interp(position, np.arange(rounds * period), out.ravel()))
+    return _release(np.interp(position, np.arange(out.size), out.ravel()))
 
 
 def keys(rng: np.random.Generator, midi: int, seconds: float) -> np.ndarray:

@@ -6,7 +6,7 @@ Each kind is a function ``(rng, seconds) -> float64 [L]`` at 16 kHz of any level
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Callable
 
 import numpy as np
@@ -19,10 +19,14 @@ def _time(seconds: float) -> np.ndarray:
     return np.arange(int(seconds * RATE_HZ)) / RATE_HZ
 
 
+@lru_cache(maxsize=256)
+def _bandpass(low_hz: float, high_hz: float) -> np.ndarray:
+    return butter(2, [low_hz, high_hz], "bandpass", fs=RATE_HZ, output="sos")
+
+
 def _band(rng: np.random.Generator, length: int, low_hz: float, high_hz: float) -> np.ndarray:
     """Band-limited Gaussian noise of unit RMS."""
-    sos = butter(2, [low_hz, min(high_hz, 7800.0)], "bandpass", fs=RATE_HZ, output="sos")
-    noise = sosfilt(sos, rng.standard_normal(length))
+    noise = sosfilt(_bandpass(low_hz, min(high_hz, 7800.0)), rng.standard_normal(length))
     return noise / noise.std()
 
 

@@ -134,7 +134,8 @@ def _read_manifest(manifest: Path, source: Path, asked: bool) -> dict[Path, str]
             if not asked:
                 return {}
             raise UserError(
-                f"{manifest}: expected the columns path and recording_id, found {', '.join(columns) or 'none'}"
+                f"{manifest}: expected the columns path and recording_id, found "
+                f"{', '.join(columns) or 'none'}"
             )
         ids = {}
         for row in rows:

@@ -29,7 +29,7 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--exp-config", required=True, metavar="YAML", help="experiment file in configs/")
     parser.add_argument("--model-dir", required=True, metavar="DIR", help="checkpoints, metrics and results of this run")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config overrides such as SEED 3")
-    return parser.parse_args(argv)
+    return parser.parse_intermixed_args(argv)
 
 
 def main(argv: list[str]) -> int:
@@ -42,20 +42,21 @@ def main(argv: list[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # while importing; later on StopRequest takes the signal
+        return 130
 
 
 def _run(args: argparse.Namespace) -> int:
     # heavy imports come after the arguments are known to be good, so that --help is instant
     from audio_separation.config import get_config
     from audio_separation.training.allocator import keep_freed_memory
-    from audio_separation.training.distributed import close_world, init_world
+    from audio_separation.training.distributed import join_world
     from audio_separation.training.run_dir import StopRequest
 
     config = get_config(args.exp_config, args.overrides)
     keep_freed_memory()
     stop = StopRequest()
-    world = init_world(config.DEVICE, config.THREADS)
-    try:
+    with join_world(config.DEVICE, config.THREADS) as world:
         if args.run_type == "eval":
             from audio_separation.evaluation.run import evaluate
 
@@ -63,8 +64,6 @@ def _run(args: argparse.Namespace) -> int:
         from audio_separation.training.build import build_trainer
 
         return build_trainer(config, args.model_dir, world).run(stop)
-    finally:
-        close_world()
 
 
 if __name__ == "__main__":

@@ -77,15 +77,18 @@ class ActiveTrainer:
     # ---- the loop -----------------------------------------------------------------------------------
     def run(self, stop: StopRequest) -> int:
         """Train to ``NUM_UPDATES``; returns the exit status (0, or that of the signal that stopped it)."""
-        if self.world.is_main:
-            claim_run_dir(self.dir, self.config)
-        distributed.barrier()
+        if not (self.dir / "state.pth").exists():
+            self._load_pretrained()  # before the model dir is claimed: a wrong path leaves nothing behind
+        distributed.on_main(lambda: claim_run_dir(self.dir, self.config))
         self._resume()
         train, total = self.config.TRAIN, self.config.NUM_UPDATES
         frames = self.num_envs * self.world.size * self.config.PPO.NUM_STEPS
         writer = MetricWriter(self.dir, self.update, self.world.is_main)
         progress = Progress("train", "updates", total, self.update, self.config.VERBOSE and self.world.is_main)
         while self.update < total:
+            if distributed.any_rank(stop.signal is not None, self.world.device):
+                self._save("state.pth")
+                break
             rollout, metrics = self.collect()
             metrics.update(self.update_policy(rollout))
             metrics.update(self.update_separator(rollout))
@@ -93,10 +96,9 @@ class ActiveTrainer:
             metrics = distributed.mean_metrics(metrics, self.world.device)
             rate = progress.rate(self.update)
             writer.write(self.update, metrics, {"time/updates_per_s": rate, "time/frames_per_s": rate * frames})
-            stopping = distributed.any_rank(stop.signal is not None, self.world.device)
             if self.update % train.CHECKPOINT_EVERY == 0 or self.update == total:
                 self._save(f"ckpt/ckpt.{self.update}.pth")
-            if self.update % train.SAVE_EVERY == 0 or self.update == total or stopping:
+            if self.update % train.SAVE_EVERY == 0 or self.update == total:
                 self._save("state.pth")
             progress.line(
                 self.update,
@@ -105,8 +107,6 @@ class ActiveTrainer:
                 refined=metrics["rollout/refined_stft_l2"],
                 passive=metrics["rollout/passive_stft_l2"],
             )
-            if stopping:
-                break
         writer.close()
         return stop.exit_code if self.update < total else 0
 
@@ -194,7 +194,8 @@ class ActiveTrainer:
                 for key, value in parts.items():
                     sums[key] = sums.get(key, 0.0) + value / (ppo.EPOCHS * ppo.MINIBATCHES)
         metrics = {f"policy/{key}": value for key, value in sums.items()}
-        metrics["policy/explained_variance"] = explained_variance(rollout.values, returns).item()
+        values, returns = (distributed.gather_envs(x) for x in (rollout.values, returns))
+        metrics["policy/explained_variance"] = explained_variance(values, returns).item()
         return metrics
 
     def update_separator(self, rollout: Rollout) -> dict[str, float]:
@@ -285,8 +286,6 @@ class ActiveTrainer:
             self.policy_optimizer.load_state_dict(content["policy_optimizer"])
             self.memory_optimizer.load_state_dict(content["memory_optimizer"])
             self.update = content["update"]
-        else:
-            self._load_pretrained()
         distributed.broadcast(self.agent)
 
     def _load_pretrained(self) -> None:

@@ -9,15 +9,19 @@ number of environments only, not on how they are spread.
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Iterable, Optional
+from typing import Any, Callable, Iterable, Iterator, Optional
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from audio_separation.errors import UserError
+
+_REPORTED = "audio_separation/reported"  # key in the store that all ranks share
+
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,53 @@ def barrier() -> None:
         dist.barrier()
 
 
+def on_main(action: Callable[[], object]) -> None:
+    """Do ``action`` on rank 0 while the others wait; a UserError of it is raised on all ranks.
+
+    Raises:
+        UserError: what ``action`` raised.
+    """
+    message: list[Optional[str]] = [None]
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        try:
+            action()
+        except UserError as error:
+            message = [str(error)]
+    if dist.is_initialized():
+        dist.broadcast_object_list(message, 0)
+    if message[0] is not None:
+        raise UserError(message[0])
+
+
+def _reports(more: int) -> int:
+    """Add ``more`` to the number of ranks that have met a user's mistake, and return it."""
+    if not dist.is_initialized():
+        return more
+    return dist.distributed_c10d._get_default_store().add(_REPORTED, more)
+
+
+@contextmanager
+def join_world(device: str = "auto", threads: int = 0) -> Iterator[World]:
+    """:func:`init_world`, left at the end; a mistake is told once.
+
+    The first rank that meets a UserError raises it; the others, and those that lose their connection to it,
+    leave quietly with status 2.
+    """
+    world = init_world(device, threads)
+    try:
+        yield world
+    except UserError:
+        if _reports(1) > 1:
+            raise SystemExit(2) from None
+        raise
+    except RuntimeError:  # what a collective raises when another rank is gone
+        if _reports(0) > 0:
+            raise SystemExit(2) from None
+        raise
+    finally:
+        close_world()
+
+
 def broadcast(module: nn.Module) -> None:
     """Give every rank the parameters and buffers of rank 0."""
     if dist.is_initialized():
@@ -132,6 +183,15 @@ def standardise(values: Tensor) -> Tensor:
     mean = total(values.sum()) / count
     variance = total((values - mean).square().sum()) / count
     return (values - mean) / (variance.sqrt() + 1e-5)
+
+
+def gather_envs(values: Tensor) -> Tensor:
+    """Join ``[T, E]`` of all ranks to ``[T, E of all ranks]``, in rank order, on every rank."""
+    if not dist.is_initialized():
+        return values
+    parts = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, values.contiguous())
+    return torch.cat(parts, 1)
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:

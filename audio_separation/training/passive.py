@@ -66,32 +66,29 @@ class PassiveTrainer:
     # ---- the loop -----------------------------------------------------------------------------------
     def run(self, stop: StopRequest) -> int:
         """Train to ``PASSIVE.NUM_STEPS``; returns the exit status (0, or that of the signal that stopped it)."""
-        if self.world.is_main:
-            claim_run_dir(self.dir, self.config)
-        distributed.barrier()
+        distributed.on_main(lambda: claim_run_dir(self.dir, self.config))
         self._resume()
         passive, device = self.config.PASSIVE, self.world.device
         writer = MetricWriter(self.dir, self.step, self.world.is_main)
         progress = Progress("pretrain", "steps", passive.NUM_STEPS, self.step, self.config.VERBOSE and self.world.is_main)
         while self.step < passive.NUM_STEPS:
+            if distributed.any_rank(stop.signal is not None, device):
+                self._save("state.pth")
+                break
             metrics = self._train_step()
             self.step += 1
             at_validation = self.step % passive.VAL_EVERY == 0 or self.step == passive.NUM_STEPS
             if at_validation:
                 metrics.update(self._validate())
-            stopping = distributed.any_rank(stop.signal is not None, device)
-            if at_validation or stopping or self.step % 10 == 0:
+            if at_validation or self.step % 10 == 0:
                 rate = progress.rate(self.step)
                 writer.write(self.step, metrics, {"time/steps_per_s": rate, "time/samples_per_s": rate * passive.BATCH})
-            if at_validation or stopping:
+            if at_validation:
                 self._save("state.pth")
             shown = {k.split("/", 1)[1]: v for k, v in metrics.items()}
             progress.line(self.step, **shown)
-            if stopping:
-                writer.close()
-                return stop.exit_code
         writer.close()
-        return 0
+        return stop.exit_code if self.step < passive.NUM_STEPS else 0
 
     def _train_step(self) -> dict[str, float]:
         passive, device = self.config.PASSIVE, self.world.device
@@ -147,8 +144,8 @@ class PassiveTrainer:
         mix_mag, target = spectra["mix_stft"].abs(), spectra["target_mono_mag"]
         mixture = mixture_estimate(mix_mag, self.config.AUDIO.TARGET_MONO_RMS)
         return {
-            "stft_l2": stft_l2(output.mono_mag, target).mean(1),
-            "mixture_stft_l2": stft_l2(mixture, target).mean(1),
+            "stft_l2": stft_l2(output.mono_mag, target),
+            "mixture_stft_l2": stft_l2(mixture, target),
             "bin_l1": (output.bin_mag - spectra["target_bin_mag"]).abs().mean((1, 2, 3)),
             "mono_l1": (output.mono_mag - target).abs().mean((1, 2, 3)),
         }

@@ -11,7 +11,7 @@ import argparse
 import math
 import sys
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from a clone, without installation
 
@@ -71,13 +71,13 @@ def report(groups: dict[str, dict[str, Deviation]]) -> bool:
     return all_good
 
 
-def main() -> int:
+def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Parse the command line, compare, report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "folder", type=Path, help="with networks.npz, reference_state_dict.json, observation.npz, metrics.npz"
     )
-    folder = parser.parse_args().folder
+    folder = parser.parse_args(arguments).folder
     try:
         groups = compare_all(folder)
     except UserError as error:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Iterable, NamedTuple, Optional
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from audio_separation.audio.rir_store import NUM_EARS, RirStore, UnreadableRir, _existing
+from audio_separation.audio.rir_store import NUM_EARS, RirStore, UnreadableRir, existing_root
 from audio_separation.errors import UserError
 
 FORMAT = "audio_separation/packed_rirs"
@@ -45,7 +45,7 @@ class PackedRirStore(RirStore):
 
     def __init__(self, root: Path, rate: int = 16000, on_missing: str = "error") -> None:
         super().__init__(rate, on_missing)
-        self.root = _existing(root)
+        self.root = existing_root(root)
         self._scenes: OrderedDict[str, _Scene] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:

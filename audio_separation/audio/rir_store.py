@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from math import gcd
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 import scipy.signal
@@ -81,7 +80,7 @@ class WavRirStore(RirStore):
         self, root: Path, rate: int = 16000, on_missing: str = "error", resample: bool = False
     ) -> None:
         super().__init__(rate, on_missing)
-        self.root = _existing(root)
+        self.root = existing_root(root)
         self.resample = resample
         self._longest: dict[str, int] = {}
 
@@ -193,7 +192,7 @@ class _EitherRirStore(RirStore):
         return self._of(scene)._read(scene, azimuth, receiver, source)
 
 
-def _existing(root: Path) -> Path:
+def existing_root(root: Path) -> Path:
     root = Path(root)
     if not root.is_dir():
         raise UserError(
@@ -204,7 +203,6 @@ def _existing(root: Path) -> Path:
 
 
 def _header_samples(path: Path, rate: int) -> int:
-    info: Optional[soundfile._SoundFileInfo]
     try:
         info = soundfile.info(str(path))
     except (soundfile.LibsndfileError, RuntimeError):

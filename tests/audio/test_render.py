@@ -8,6 +8,7 @@ import scipy.signal
 import torch
 from audio_fakes import RATE, FakeClips, FakeRirs
 
+from audio_separation.audio import stft as stft_module
 from audio_separation.audio.render import BinauralRenderer, Rendered, fill_window, observation_spectra
 from audio_separation.audio.spectra import RirSpectra, fft_size
 from audio_separation.errors import UserError
@@ -261,3 +262,18 @@ def test_cuda_gives_what_the_cpu_gives(mode: str) -> None:
     on_cuda, on_cpu = observation_spectra(cuda, 1.2), observation_spectra(cpu, 1.2)
     for name, value in on_cpu.items():
         assert (on_cuda[name].cpu() - value).abs().max() < 1e-2 * value.abs().max()
+
+
+@pytest.mark.parametrize("mode", ["causal", "paper"])
+def test_the_torch_transforms_of_other_devices_give_the_same(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips, rirs = FakeClips(CLIPS), FakeRirs([3000, 9000, 17000])
+    in_scipy = render(BinauralRenderer(rirs, clips, mode), 3, [0, 4])
+    spectra = observation_spectra(in_scipy, 1.2)
+    monkeypatch.setattr(stft_module, "_in_scipy", lambda x: False)
+    in_torch = render(BinauralRenderer(rirs, clips, mode), 3, [0, 4])
+    unit = 1.001 / 32768 if mode == "paper" else 1e-6
+    assert (in_torch.mix_bin - in_scipy.mix_bin).abs().max() <= unit
+    for name, value in observation_spectra(in_scipy, 1.2).items():
+        assert (value - spectra[name]).abs().max() < 1e-4, name

@@ -6,6 +6,7 @@ them the ``small`` sizes that train on a laptop CPU.
 
 from __future__ import annotations
 
+import ast
 import difflib
 from pathlib import Path
 from typing import Iterable, Optional
@@ -13,6 +14,7 @@ from typing import Iterable, Optional
 import yaml
 from yacs.config import CfgNode as CN
 
+from audio_separation.config.limits import check_limits
 from audio_separation.errors import UserError
 
 
@@ -159,15 +161,36 @@ def _unknown_key(key: str, known: list[str], where: str) -> UserError:
 def _set(config: CN, key: str, value: object, where: str, known: list[str]) -> None:
     if key not in known:
         raise _unknown_key(key, known, where)
+    node, parts = config, key.split(".")
+    for part in parts[:-1]:
+        node = node[part]
+    like = node[parts[-1]]
     try:
-        config.merge_from_list([key, value])
-    except (ValueError, AssertionError):
-        node: object = config
-        for part in key.split("."):
-            node = node[part]  # type: ignore[index]
+        node[parts[-1]] = _coerce(value, like)
+    except ValueError:
         raise UserError(
-            f"config key {key} in {where} expects a {type(node).__name__} such as {node!r}, found {value!r}"
+            f"config key {key} in {where} expects {type(like).__name__} such as {like!r}, found {value!r}"
         ) from None
+
+
+def _coerce(value: object, like: object) -> object:
+    """Bring ``value`` (of YAML, or a word of the command line) to the type of ``like``; ValueError if it is another."""
+    if isinstance(like, str):  # a word stays as it is, also one that reads as a number
+        if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+            return str(value)
+        raise ValueError
+    if isinstance(value, str):
+        try:
+            value = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            value = {"true": True, "false": False}.get(str(value).lower(), value)
+    if isinstance(like, float) and type(value) is int:
+        return float(value)
+    if isinstance(like, list) and isinstance(value, tuple):
+        return list(value)
+    if type(value) is not type(like):
+        raise ValueError
+    return value
 
 
 def _leaves(tree: dict, prefix: str = "") -> Iterable[tuple[str, object]]:
@@ -185,14 +208,16 @@ def _merge_file(config: CN, path: Path, known: list[str], seen: tuple[Path, ...]
     if path.resolve() in seen:
         raise UserError(f"config file {path} names itself through BASE; remove the cycle")
     try:
-        tree = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise UserError(f"config file {path} is not valid YAML: {' '.join(str(error).split())}") from None
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"config file {path} is not readable YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise UserError(f"config file {path} should hold KEY: value lines, found a {type(tree).__name__}")
     # BASE: overlays that are read first, relative to this file
-    bases = tree.pop("BASE", [])
-    for base in [bases] if isinstance(bases, str) else bases:
+    bases = tree.pop("BASE", None) or []
+    for base in bases if isinstance(bases, list) else [bases]:
+        if not isinstance(base, str):
+            raise UserError(f"config file {path}: BASE should name one YAML file or a list of them, found {base!r}")
         _merge_file(config, path.parent / base, known, (*seen, path.resolve()))
     for key, value in _leaves(tree):
         _set(config, key, value, str(path), known)
@@ -204,7 +229,8 @@ def get_config(path: Optional[str] = None, overrides: Iterable[str] = ()) -> CN:
     A YAML file may name others under ``BASE`` (one or a list, relative to it); they are merged first.
 
     Raises:
-        UserError: for a missing file, an unknown key (with the near ones) or a value of another type.
+        UserError: for a missing file, an unknown key (with the near ones), or a value of another type or out of
+            its limits.
     """
     config = default_config()
     known = all_keys(config)
@@ -215,5 +241,6 @@ def get_config(path: Optional[str] = None, overrides: Iterable[str] = ()) -> CN:
         raise UserError(f"overrides come as KEY VALUE pairs, found {len(pairs)} words: {' '.join(pairs)}")
     for key, value in zip(pairs[::2], pairs[1::2]):
         _set(config, key, value, "the command line", known)
+    check_limits(config)
     config.freeze()
     return config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Iterable, Optional, Sequence
 
 import torch
@@ -65,6 +66,17 @@ def load_task_episodes(config: CfgNode) -> list[Episode]:
     return episodes
 
 
+def _check_sources(episodes: Sequence[Episode], folder: Path) -> None:
+    counts = {episode.num_sources: episode for episode in episodes}
+    if len(counts) > 1:
+        few, many = counts[min(counts)], counts[max(counts)]
+        raise UserError(
+            f"the episodes in {folder} must have the same number of sources, as they are rendered in batches: found "
+            f"{few.num_sources} in episode {few.episode_id} of {few.scene} and {many.num_sources} in episode "
+            f"{many.episode_id} of {many.scene}; keep them in two versions of the dataset"
+        )
+
+
 def build_simulator(
     config: CfgNode,
     episodes: Sequence[Episode],
@@ -83,6 +95,7 @@ def build_simulator(
     clips = open_clips(config)
     scenes = load_scenes(paths, (episode.scene for episode in episodes), images)
     validate_episodes(episodes, clips, {name: scene.graph for name, scene in scenes.items()})
+    _check_sources(episodes, paths.active_root / config.DATA.SPLIT)
     return BatchSimulator(
         scenes,
         clips,

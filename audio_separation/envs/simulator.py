@@ -188,9 +188,11 @@ class BatchSimulator:
     def target_distance(self) -> np.ndarray:
         """Geodesic distance from each agent to its target in metres, ``[E]``."""
         rows = []
-        for e, episode in enumerate(self._current()):
+        self._current()
+        for e in range(self.num_envs):
             graph = self._graph(e)
-            rows.append(graph.geodesic[self.node[e], graph.nearest(episode.source_positions[0])])
+            target = self._sources[e][0, min(self.step_count[e], self.episode_steps)]  # where it is now
+            rows.append(graph.geodesic[self.node[e], graph.index(target)])
         return np.array(rows)
 
     def _current(self) -> list[Episode]:

@@ -25,6 +25,9 @@ from audio_separation.training.rollout import Rollout, episode_order, stack_step
 from audio_separation.training.run_dir import Progress, StopRequest, claim_run_dir, plain_config
 
 
+SEPARATOR_KEYS = ("SEPARATOR.", "AUDIO.TARGET_MONO_RMS")  # what a pretraining fixes
+
+
 def build_agent(config: CfgNode, classes: list[str], device: torch.device) -> Agent:
     """Make the agent that the config describes, with fresh weights drawn from ``SEED``."""
     torch.manual_seed(config.SEED)
@@ -32,7 +35,7 @@ def build_agent(config: CfgNode, classes: list[str], device: torch.device) -> Ag
     return Agent(separator, build_memory(config), build_policy(config)).to(device)
 
 
-def load_separator(agent: Agent, path: Path, classes: list[str], device: torch.device) -> None:
+def load_separator(agent: Agent, path: Path, classes: list[str], device: torch.device, config: CfgNode) -> None:
     """Load pretrained separators from a pretraining's model dir or a ``.pth`` file.
 
     Raises:
@@ -46,6 +49,14 @@ def load_separator(agent: Agent, path: Path, classes: list[str], device: torch.d
             f"checkpoint {path} was pretrained on {len(content.get('classes', []))} classes that are not the "
             f"corpus' {len(classes)}; pretrain on this corpus, or set DATA.CORPUS to the one it was trained on"
         )
+    # the same tensors mean something else under another variant, mask or level
+    trained = content.get("config", {})
+    for key, value in plain_config(config).items():
+        if key.startswith(SEPARATOR_KEYS) and trained.get(key, value) != value:
+            raise UserError(
+                f"checkpoint {path} was pretrained with {key} {trained[key]!r}, this run has {value!r}; "
+                "use the same value in both"
+            )
     restore(agent.separator, content, "separator", path)
 
 
@@ -295,4 +306,4 @@ class ActiveTrainer:
                 "TRAIN.PASSIVE_CHECKPOINT is empty; pretrain the separators (configs/pretrain_passive.yaml) and give "
                 "that model dir: TRAIN.PASSIVE_CHECKPOINT runs/passive"
             )
-        load_separator(self.agent, Path(path), self.simulator.clips.classes, self.world.device)
+        load_separator(self.agent, Path(path), self.simulator.clips.classes, self.world.device, self.config)

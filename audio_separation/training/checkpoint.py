@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,17 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         UserError: when it cannot be written (disk full, no permission); the former file stays.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         kept = f"the last good one stays in {path}" if path.exists() else "no earlier one exists"
         reason = " ".join(str(error).split())[:160]
         raise UserError(
@@ -71,6 +73,8 @@ def restore(module: nn.Module, content: dict[str, Any], key: str, path: Path) ->
     if key not in content:
         raise UserError(f"checkpoint {path} has no {key!r} (it has {', '.join(map(str, content))}); use another one")
     state, own = content[key], module.state_dict()
+    if not isinstance(state, dict):
+        raise UserError(f"checkpoint {path} should hold tensors under {key!r}, found a {type(state).__name__}; use another one")
     missing, foreign = [k for k in own if k not in state], [k for k in state if k not in own]
     if missing or foreign:
         raise UserError(
@@ -78,9 +82,10 @@ def restore(module: nn.Module, content: dict[str, Any], key: str, path: Path) ->
             f"{len(foreign)} are foreign, such as {(missing + foreign)[0]}; use the config it was trained with"
         )
     for name, tensor in own.items():
-        if state[name].shape != tensor.shape:
+        shape = tuple(getattr(state[name], "shape", ()))
+        if shape != tuple(tensor.shape):
             raise UserError(
-                f"checkpoint {path} does not fit the configured {key}: {name} has shape "
-                f"{tuple(state[name].shape)}, the config makes {tuple(tensor.shape)}; use the config it was trained with"
+                f"checkpoint {path} does not fit the configured {key}: {name} has shape {shape}, "
+                f"the config makes {tuple(tensor.shape)}; use the config it was trained with"
             )
     module.load_state_dict(state)

@@ -9,6 +9,7 @@ from typing import Optional
 from torch.utils.tensorboard import SummaryWriter
 
 from audio_separation.scenes.layout import write_atomic
+from audio_separation.training.run_dir import writing
 
 
 class MetricWriter:
@@ -26,21 +27,23 @@ class MetricWriter:
         self._folder = folder
         self._board: Optional[SummaryWriter] = None
         if enabled:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in ("metrics.jsonl", "timing.jsonl"):
-                _drop_after(folder / name, step)
-            self._board = SummaryWriter(str(folder / "tb"), purge_step=step + 1 if step else None)
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                for name in ("metrics.jsonl", "timing.jsonl"):
+                    _drop_after(folder / name, step)
+                self._board = SummaryWriter(str(folder / "tb"), purge_step=step + 1 if step else None)
 
     def write(self, step: int, metrics: dict[str, float], timing: Optional[dict[str, float]] = None) -> None:
         """Append one line for ``step``; keys carry their group, such as ``policy/entropy`` or ``time/frames_per_s``."""
         if self._board is None:
             return
-        for name, values in (("metrics.jsonl", metrics), ("timing.jsonl", timing or {})):
-            if values:
-                with open(self._folder / name, "a") as file:
-                    file.write(json.dumps({"step": step, **values}) + "\n")
-            for key, value in values.items():
-                self._board.add_scalar(key, value, step)
+        with writing(self._folder):
+            for name, values in (("metrics.jsonl", metrics), ("timing.jsonl", timing or {})):
+                if values:
+                    with open(self._folder / name, "a") as file:
+                        file.write(json.dumps({"step": step, **values}) + "\n")
+                for key, value in values.items():
+                    self._board.add_scalar(key, value, step)
 
     def close(self) -> None:
         """Flush TensorBoard."""

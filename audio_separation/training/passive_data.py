@@ -8,6 +8,7 @@ import numpy as np
 
 from audio_separation.audio.clips import ClipLibrary
 from audio_separation.audio.render import BinauralRenderer, Rendered
+from audio_separation.errors import UserError
 from audio_separation.scenes.passive import PassivePoint, PassivePoints
 
 
@@ -29,14 +30,24 @@ def draw_batch(points: PassivePoints, clips: ClipLibrary, count: int, rng: np.ra
 
     Every class is equally likely, then every clip of it, then every second; classes that are only ever
     distractors (``esc``) are never the target.
+
+    Raises:
+        UserError: where the split has clips of fewer classes than there are sources.
     """
-    targets = [c for c in clips.classes if c not in clips.distractor_only]
+    present = [c for c in clips.classes if clips.by_class(c)]  # a split need not have clips of every class
+    targets = [c for c in present if c not in clips.distractor_only]
+    num_sources = points.sources.shape[1]
+    if not targets or len(present) < num_sources:
+        raise UserError(
+            f"{num_sources} sources need clips of {num_sources} classes, one of them no distractor; {clips.folder} "
+            f"has {len(present)} ({len(targets)} of them may be targets): add recordings, or make the data anew"
+        )
     chosen = [points[int(i)] for i in rng.integers(len(points), size=count)]
     sounds, seconds, labels = [], [], []
     for _ in range(count):
         target = targets[rng.integers(len(targets))]
-        others = [c for c in clips.classes if c != target]
-        classes = [target, *rng.choice(others, size=points.sources.shape[1] - 1, replace=False)]
+        others = [c for c in present if c != target]
+        classes = [target, *rng.choice(others, size=num_sources - 1, replace=False)]
         names = [str(rng.choice(clips.by_class(c))) for c in classes]
         sounds.append(names)
         seconds.append([rng.integers(clips.num_seconds(name)) for name in names])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Optional
+from typing import Any, Iterator, Optional
 
 import torch
 from yacs.config import CfgNode
@@ -19,8 +21,27 @@ from audio_separation.errors import UserError
 from audio_separation.scenes.layout import write_atomic
 
 # keys that do not change what is learnt, so a resumed run may give other values
-FREE_KEYS = ("DEVICE", "THREADS", "VERBOSE", "NUM_PROCESSES", "DATA.ROOT", "DATA.SOUND_SPACES", "AUDIO.CACHE_MB")
+FREE_KEYS = (
+    "DEVICE", "THREADS", "VERBOSE", "NUM_PROCESSES", "DATA.ROOT", "DATA.SOUND_SPACES", "AUDIO.CACHE_MB",
+    "AUDIO.RIR_STORE", "MEMORY_UPDATE.CHUNK", "TRAIN.SAVE_EVERY", "TRAIN.CHECKPOINT_EVERY",
+)  # fmt: skip
 FREE_SECTIONS = ("EVAL.",)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failure to write below ``path`` (disk full, no permission) into one sentence.
+
+    Raises:
+        UserError: that names the path and the reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {error.filename or path} ({error.strerror or error}); free some space or give a "
+            "--model-dir that may be written to, and run the same command again"
+        ) from None
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -69,22 +90,29 @@ def claim_run_dir(path: Path, config: CfgNode) -> bool:
         True where the experiment is there and is to be resumed.
 
     Raises:
-        UserError: when it holds another experiment (named by the first keys that differ) or foreign files.
+        UserError: when it holds another experiment (named by the first keys that differ) or foreign files, or
+            cannot be written.
     """
     record = path / "run.json"
-    if not record.exists():
-        others = [p.name for p in path.iterdir() if not p.name.startswith(".")] if path.is_dir() else []
-        if others:
-            raise UserError(
-                f"model dir {path} holds files that are no run of ours ({', '.join(sorted(others)[:3])}); "
-                "give an empty or new --model-dir"
-            )
-        write_atomic(path / "config.yaml", config.dump(sort_keys=False).encode())
-        write_json(record, run_record(config))
+    try:
+        begun = record.exists()
+        others = [] if begun or not path.exists() else [p.name for p in path.iterdir() if not p.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"--model-dir {path} is no folder that can be read ({error.strerror}); give another") from None
+    if others:
+        raise UserError(
+            f"model dir {path} holds files that are no run of ours ({', '.join(sorted(others)[:3])}); "
+            "give an empty or new --model-dir"
+        )
+    # a run that failed or was stopped before it had learnt anything does not hold its place
+    if not begun or not any(path.rglob("*.pth")):
+        with writing(path):
+            write_json(record, run_record(config))
+            write_atomic(path / "config.yaml", config.dump(sort_keys=False).encode())
         return False
     try:
-        old = json.loads(record.read_text())["config"]
-    except (ValueError, KeyError):
+        old = dict(json.loads(record.read_text())["config"])
+    except (ValueError, KeyError, TypeError):
         raise UserError(f"{record} is damaged; give another --model-dir, or delete this one") from None
     new = plain_config(config)
     fixed = [k for k in new if k not in FREE_KEYS and not k.startswith(FREE_SECTIONS)]
@@ -97,18 +125,26 @@ def claim_run_dir(path: Path, config: CfgNode) -> bool:
     return True
 
 
+# Ctrl-C on torchrun reaches its processes twice, from the terminal and passed on by torchrun
+ECHO_S = 2.0
+
+
 class StopRequest:
-    """Turns the first SIGINT or SIGTERM into a flag that a loop reads where it can stop; the second one kills."""
+    """Turns the first SIGINT or SIGTERM into a flag that a loop reads where it can stop; a later one kills."""
 
     def __init__(self) -> None:
         self.signal: Optional[int] = None
+        self._time = 0.0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame: Optional[FrameType]) -> None:
-        self.signal = number
-        for again in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(again, signal.SIG_DFL)
+        now = time.monotonic()
+        if self.signal is None:
+            self.signal, self._time = number, now
+        elif now - self._time > ECHO_S:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     @property
     def exit_code(self) -> int:

@@ -70,10 +70,10 @@ def orthogonal_init(module: nn.Module, gain: float) -> None:
 def _resnet18(in_channels: int, out_features: int) -> nn.Module:
     try:
         from torchvision.models import resnet18
-    except ImportError:
+    except (ImportError, RuntimeError) as error:  # the latter: built for another torch
         raise UserError(
-            "config key POLICY.VISUAL_ENCODER is resnet18, which needs torchvision, and it is not installed; "
-            "run pip install torchvision or choose cnn"
+            "config key POLICY.VISUAL_ENCODER is resnet18, which needs torchvision, but that is missing or "
+            f"does not fit the installed torch ({error}); run pip install torchvision or choose cnn"
         ) from None
     # group norm: batch statistics of correlated rollout images differ between acting and learning
     net = resnet18(weights=None, num_classes=out_features, norm_layer=lambda width: nn.GroupNorm(16, width))

@@ -24,6 +24,10 @@ MONO_RMS = 1.2  # RMS over F x N of every target_mono_mag (DESIGN section 4)
 LEVEL_FLOOR = 1e-4
 # A masked mixture more than 60 dB below its mixture counts as "the target is silent": no amplification.
 SILENCE = 1e-3
+# Spectra at the common level are amplified by this before log1p, so that faint bins count in the input too.
+# Trial (11 speakers, two at a time, quarter width, 150 steps of 32): at 1, 10, 100, 1000 the binaural L1 on
+# other seconds was 0.127, 0.119, 0.118, 0.134 (mixture: 0.189).
+LOG_GAIN = 30.0
 GAIN_MAX = 8.0  # of the mono magnitude over the level-normalised masked mixture: +18 dB
 
 
@@ -140,7 +144,7 @@ class PassiveSeparator(nn.Module):
         assert self.embedding is not None
         mix_mag = torch.expm1(mix_logmag)
         levelled_mag = mix_mag * (self.mono_rms / rms_level(mix_mag).clamp(min=LEVEL_FLOOR))
-        bands = slice_bands(torch.log1p(levelled_mag), self.num_bands)
+        bands = slice_bands(torch.log1p(LOG_GAIN * levelled_mag), self.num_bands)
         condition = self.embedding(target_class)
         planes = condition[:, :, None, None].expand(-1, -1, *bands.shape[2:])
         raw_mask = self.bin_unet(torch.cat([bands, planes], dim=1), condition)
@@ -151,7 +155,7 @@ class PassiveSeparator(nn.Module):
         # back to the mixture's level: a faint target fills the same range as a loud one
         level = rms_level(levelled_mag).clamp(min=1e-20)  # mono_rms, less only below LEVEL_FLOOR
         relevel = level / torch.maximum(rms_level(mono_guess), SILENCE * level)
-        raw_gain = self.mono_unet(slice_bands(torch.log1p(masked_mag * relevel), self.num_bands))
+        raw_gain = self.mono_unet(slice_bands(torch.log1p(LOG_GAIN * relevel * masked_mag), self.num_bands))
         gain = bounded_gain(unslice_bands(raw_gain, self.num_bands), GAIN_MAX)
         return SeparatorOutput(bin_mask, gain * mono_guess * relevel, bin_mask * mix_mag)
 

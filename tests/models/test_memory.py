@@ -31,37 +31,30 @@ def test_position_code_by_hand():
 
 @pytest.mark.parametrize("output", ["gain", "direct"])
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize(("window", "last", "start"), [(5, 3, 0), (4, 4, 2), (20, 15, 0), (1, 1, 0)])
-def test_windows_equal_brute_force(output, layers, window, last, start):
+@pytest.mark.parametrize(
+    ("window", "last", "taus"), [(5, 3, None), (4, 4, [2, 5]), (20, 15, None), (20, 2, [0, 6]), (1, 1, None)]
+)
+def test_pairs_equal_brute_force(output, layers, window, last, taus):
     batch, num_steps = 2, 7
     net, mono = small_memory(output, layers=layers), steps_of_sound(batch, num_steps)
     first = torch.tensor([0, 11])
-    refined, valid = net.refine_windows(mono, first, window, last, start)
-    assert refined.shape == (batch, num_steps - start, last, 1, BINS, FRAMES)
-    for tau in range(start, num_steps):
+    pairs = net.refine_pairs(mono, first, window, last, None if taus is None else torch.tensor(taus))
+    expected = [
+        (tau, step)
+        for tau in (range(num_steps) if taus is None else taus)
+        for step in range(max(0, tau - last + 1), tau + 1)
+    ]
+    assert list(zip(pairs.seen_from.tolist(), pairs.step.tolist())) == expected
+    for row, (tau, step) in enumerate(expected):
         members = list(range(max(0, tau - window + 1), tau + 1))
         steps = first[:, None] + torch.tensor(members)
         plain = net(mono[:, members], steps, torch.ones(batch, len(members), dtype=torch.bool))
-        for k in range(last):
-            step = tau - last + 1 + k
-            assert valid[tau - start, k] == (step >= 0)
-            expected = plain[:, members.index(step)] if step >= 0 else torch.zeros_like(mono[:, 0])
-            torch.testing.assert_close(refined[:, tau - start, k], expected, rtol=1e-4, atol=1e-5)
-
-
-def test_pairs_are_the_cells_of_the_windows():
-    net, mono = small_memory(), steps_of_sound(2, 6)
-    table = net.refine_windows(mono, 4, 5, 3, start=1)
-    pairs = net.refine_pairs(mono, 4, 5, 3, start=1)
-    expected = [(tau, step) for tau in range(1, 6) for step in range(max(0, tau - 2), tau + 1)]
-    assert list(zip(pairs.seen_from.tolist(), pairs.step.tolist())) == expected
-    assert table.valid.sum() == len(expected)
-    assert torch.equal(table.refined[:, table.valid], pairs.refined)
+        torch.testing.assert_close(pairs.refined[:, row], plain[:, members.index(step)], rtol=1e-4, atol=1e-5)
 
 
 def test_window_gradients_equal_brute_force():
     net, mono = small_memory(), steps_of_sound(2, 5)
-    net.refine_windows(mono, 0, 3, 2).refined.square().sum().backward()
+    net.refine_pairs(mono, 0, 3, 2).refined.square().sum().backward()
     fast = [p.grad.clone() for p in net.parameters()]
     net.zero_grad()
     for tau in range(5):
@@ -98,7 +91,7 @@ def test_untrained_gain_memory_returns_its_input_exactly_and_can_learn():
     net, mono = small_memory(trained=False), steps_of_sound(2, 6)
     valid, steps = torch.ones(2, 6, dtype=torch.bool), torch.arange(6).expand(2, -1)
     assert torch.equal(net(mono, steps, valid), mono)
-    assert torch.equal(net.refine_windows(mono, 0, 4, 2).refined[:, 3], mono[:, 2:4])
+    assert torch.equal(net.refine_pairs(mono, 0, 4, 2).refined[:, -2:], mono[:, -2:])
     net(mono, steps, valid).sum().backward()
     assert net.up2.weight.grad.abs().sum() > 0
 
@@ -131,4 +124,4 @@ def test_memory_refuses_sizes_that_do_not_fit():
     with pytest.raises(ValueError, match=r"expected mono \[B, M, 1, F, N\]"):
         small_memory()(steps_of_sound(2, 5)[:, 0], torch.zeros(2, 5), torch.ones(2, 5))
     with pytest.raises(ValueError, match="last <= window"):
-        small_memory().refine_windows(steps_of_sound(2, 5), window=3, last=4)
+        small_memory().refine_pairs(steps_of_sound(2, 5), window=3, last=4)

@@ -29,7 +29,7 @@ class Agent(nn.Module):
 
     @torch.no_grad()
     def listen(self, mix_logmag: Tensor, target_class: Tensor) -> SeparatorOutput:
-        """Separate one second, ``mix_logmag [E, C, F, N]``, ``target_class [E]``; once a step, never again."""
+        """Separate one second: ``mix_logmag [E, C, F, N]``, ``target_class [E]``."""
         return self.separator(mix_logmag, target_class)
 
 
@@ -69,11 +69,14 @@ class EpisodeMemory:
         return self._memory.decode(*flat).view_as(mono)
 
 
-def memory_loss(memory: TransformerMemory, mono: Tensor, target: Tensor, size: int, last: int, kind: str) -> Tensor:
+def memory_loss(
+    memory: TransformerMemory, mono: Tensor, target: Tensor, taus: Tensor, size: int, last: int, kind: str
+) -> Tensor:
     """Error of the refined estimates of the current and the last steps, as seen from every step.
 
     Args:
         mono, target: ``[E, T, 1, F, N]`` passive estimates and truth of whole episodes.
+        taus: ``[K]`` steps to look back from.
         size: steps that the memory holds.
         last: the current step and the ``last - 1`` before it (published: 15).
         kind: l1 (published) or mse.
@@ -83,13 +86,10 @@ def memory_loss(memory: TransformerMemory, mono: Tensor, target: Tensor, size: i
     """
     if kind not in LOSSES:
         raise ValueError(f"kind must be one of {LOSSES}, got {kind!r}")
-    windows = memory.refine_windows(mono, window=size, last=last)
-    # [E, T, last, ...]: slot k of step tau is step tau - last + 1 + k
-    num_steps = mono.shape[1]
-    tau = torch.arange(num_steps, device=mono.device)
-    step_of = tau[:, None] + torch.arange(1 - last, 1, device=mono.device)
-    estimate, truth = windows.refined[:, windows.valid], target[:, step_of[windows.valid]]
-    return functional.l1_loss(estimate, truth) if kind == "l1" else functional.mse_loss(estimate, truth)
+    pairs = memory.refine_pairs(mono, window=size, last=last, taus=taus)
+    truth = target.index_select(1, pairs.step)
+    distance = functional.l1_loss if kind == "l1" else functional.mse_loss
+    return distance(pairs.refined, truth)
 
 
 def shrink_images(

@@ -31,19 +31,6 @@ class EncodedSteps(NamedTuple):
     skips: Tensor
 
 
-class RefinedWindows(NamedTuple):
-    """Estimates of the last steps as seen from every step.
-
-    Attributes:
-        refined: ``[B, T, last, 1, F, N]``; slot k of step tau is step ``tau - last + 1 + k``; 0 where
-            not valid.
-        valid: ``[T, last]`` bool, False for slots before the first step.
-    """
-
-    refined: Tensor
-    valid: Tensor
-
-
 class RefinedPairs(NamedTuple):
     """The same estimates without gaps: P pairs of a step looked from and a step estimated.
 
@@ -251,7 +238,7 @@ class TransformerMemory(nn.Module):
         first_step: Union[int, Tensor] = 0,
         window: int = 20,
         last: int = 15,
-        start: int = 0,
+        taus: Optional[Tensor] = None,
     ) -> RefinedPairs:
         """Refine, as seen from every step tau, that step and the ``last - 1`` before it.
 
@@ -263,12 +250,12 @@ class TransformerMemory(nn.Module):
             first_step: step index of ``mono[:, 0]`` in its episode, one for all or ``[B]``.
             window: steps that the memory holds.
             last: estimates asked for at each step; at most ``window``.
-            start: first step tau to look from; the earlier ones only serve as memory.
+            taus: steps ``[K]`` in 0 .. T - 1 to look from; None for all.
         """
-        if mono.dim() != 5 or last > window or not 0 <= start < mono.shape[1]:
+        if mono.dim() != 5 or last > window:
             raise ValueError(
-                f"expected mono [B, T, 1, F, N], last <= window and 0 <= start < T, "
-                f"got {list(mono.shape)}, last {last}, window {window}, start {start}"
+                f"expected mono [B, T, 1, F, N] and last <= window, "
+                f"got {list(mono.shape)}, last {last}, window {window}"
             )
         batch, num_steps = mono.shape[:2]
         encoded = self.encode(mono)
@@ -276,7 +263,7 @@ class TransformerMemory(nn.Module):
         steps = steps + torch.as_tensor(first_step, device=mono.device).reshape(-1, 1)
         tokens = encoded.tokens + position_code(steps, self.token_size)
 
-        tau = torch.arange(start, num_steps, device=mono.device)
+        tau = torch.arange(num_steps, device=mono.device) if taus is None else taus
         member = tau[:, None] + torch.arange(
             1 - window, 1, device=mono.device
         )  # [T', window] step of each slot
@@ -286,28 +273,6 @@ class TransformerMemory(nn.Module):
         seen_from = tau[:, None].expand_as(asked)[asked >= 0]
         refined = self.decode(attended, encoded.skips.index_select(1, step), mono.index_select(1, step))
         return RefinedPairs(refined, seen_from, step)
-
-    def refine_windows(
-        self,
-        mono: Tensor,
-        first_step: Union[int, Tensor] = 0,
-        window: int = 20,
-        last: int = 15,
-        start: int = 0,
-    ) -> RefinedWindows:
-        """As :meth:`refine_pairs`, laid out as a table.
-
-        Returns:
-            ``refined [B, T - start, last, 1, F, N]`` and ``valid [T - start, last]``.
-        """
-        pairs = self.refine_pairs(mono, first_step, window, last, start)
-        rows, slots = pairs.seen_from - start, pairs.step - pairs.seen_from + last - 1
-        shape = (mono.shape[1] - start, last)
-        valid = torch.zeros(shape, dtype=torch.bool, device=mono.device)
-        valid[rows, slots] = True
-        refined = mono.new_zeros(mono.shape[0], *shape, *mono.shape[2:])
-        refined[:, rows, slots] = pairs.refined
-        return RefinedWindows(refined, valid)
 
     def _attend_windows(self, tokens: Tensor, member: Tensor, last: int) -> Tensor:
         """Attend in windows ``member [T', W]`` (step of each slot, < 0 for none) of ``tokens [B, T, D]``.

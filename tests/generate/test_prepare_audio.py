@@ -47,6 +47,10 @@ def prepare(source: Path, out: Path, options: PrepareOptions = QUICK, **more):
     return prepare_corpus(source, out, options, jobs=1, progress=False, **{"say": lambda line: None, **more})
 
 
+def files_below(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     source = tmp_path / "recordings"
@@ -74,7 +78,7 @@ def test_prepare_splits_by_recording_and_joins_to_twenty_seconds(source: Path, t
                 here |= pitches(samples)
             seen += sorted(here)
         assert sorted(seen) == sorted(wanted)  # every recording is used, in one split only
-    assert not (out / ".progress").exists() and not (out / "1s_chunks").exists()
+    assert not (out / "1s_chunks").exists()
 
 
 def test_prepare_is_deterministic_and_takes_up_an_interrupted_run(source: Path, tmp_path: Path) -> None:
@@ -82,18 +86,21 @@ def test_prepare_is_deterministic_and_takes_up_an_interrupted_run(source: Path, 
     prepare(source, tmp_path / "a", options)
     prepare_corpus(source, tmp_path / "b", options, jobs=2, say=lambda line: None, progress=False)
     contents = [
-        {p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+        {p.relative_to(root): p.read_bytes() for p in files_below(root)}
         for root in (tmp_path / "a", tmp_path / "b")
     ]
     assert contents[0] == contents[1]
     assert len([p for p in contents[0] if p.parts[0] == "1s_chunks"]) >= 20 * 9
     assert read_clip(tmp_path / "a", "train", "bob_train0000").shape == (20 * RATE_HZ,)  # 3 s, looped
+    # As a run leaves it that was killed: some clips are missing, another is finished and must not be redone.
+    lost = tmp_path / "b" / "min20s_clips" / "train_preprocessed" / "bob_train0000.wav"
+    kept = tmp_path / "b" / "min20s_clips" / "valUnheard_preprocessed" / "bob_valUnheard0000.wav"
+    before = kept.stat().st_mtime_ns
+    lost.unlink()
     (tmp_path / "b" / "corpus.json").unlink()
-    (tmp_path / "b" / "min20s_clips" / "train_preprocessed" / "bob_train0000.wav").unlink()
     prepare(source, tmp_path / "b", options)
-    assert {p.relative_to(tmp_path / "b") for p in (tmp_path / "b").rglob("*") if p.is_file()} == set(
-        contents[0]
-    )
+    assert {p.relative_to(tmp_path / "b"): p.read_bytes() for p in files_below(tmp_path / "b")} == contents[0]
+    assert kept.stat().st_mtime_ns == before
 
 
 def test_prepare_keeps_files_of_one_take_together(source: Path, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import zlib
 from collections import defaultdict
 from dataclasses import asdict, dataclass
@@ -27,6 +26,7 @@ from audio_separation.scenes.generate.corpus_layout import (
     RATE_HZ,
     SPLITS,
     claim_corpus,
+    clip_exists,
     fade_edges,
     normalise_level,
     split_recordings,
@@ -123,7 +123,6 @@ def prepare_corpus(
             "clips": {name: files for made in written for name, files in made.items()},
         },
     )
-    shutil.rmtree(out / _PROGRESS, ignore_errors=True)
     clips: dict[str, dict[str, list[str]]] = {name: {} for name in classes}
     for item, names in zip(plan, written):
         clips[item.class_name][item.split] = sorted(names)
@@ -217,7 +216,7 @@ def _plan_class(
     return [_Clips(name, split, [p for r in dealt[split] for p in files[r]]) for split in SPLITS]
 
 
-_PROGRESS = ".progress"  # what is finished, class by class and split by split
+_PROGRESS = ".progress"  # in the corpus: what is finished, class by class and split by split
 
 
 class _WriteClips:
@@ -229,9 +228,11 @@ class _WriteClips:
     def __call__(self, item: _Clips) -> dict[str, list[str]]:
         """Clip name -> its files, relative to the source."""
         done = self._out / _PROGRESS / f"{item.class_name}_{item.split}.json"
+        written: dict[str, list[str]] = {}
         if done.exists():
-            return json.loads(done.read_text(encoding="utf-8"))
-        written = {}
+            written = json.loads(done.read_text(encoding="utf-8"))
+            if all(clip_exists(self._out, item.split, clip, self._options.chunks) for clip in written):
+                return written
         for i, (samples, paths) in enumerate(join_recordings(item.files, self._options)):
             clip = f"{item.class_name}_{item.split}{i:04d}"
             write_clip(self._out, item.split, clip, to_int16(samples), self._options.chunks)

@@ -35,7 +35,7 @@ _TRIM_DB = -40.0  # pauses before and after a sentence: below this, relative to 
 # Voices of eSpeak that resemble persons: no whispers, robots, croaks or echoes, and none that clips.
 _VARIANTS = """
     m1 m2 m3 m4 m5 m6 m7 m8 f1 f2 f3 f4 f5 Alex Alicia Andrea Andy Annie Denis Gene Jacky Lee Mario
-    Michael Mike Nguyen Reed Storm adam anika aunty belinda boris david ed edward
+    Michael Mike Nguyen Reed Storm adam anika aunty belinda boris ed edward
     grandma grandpa gustave iven2 kaukovalta linda marcelo max michel norbert pablo paul pedro
     robert sandro shelby steph steph2 travis victor zac
 """.split()

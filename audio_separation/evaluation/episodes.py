@@ -46,8 +46,8 @@ def check_settings(config: CfgNode) -> None:
         raise UserError(f"EVAL.AGENT is {config.EVAL.AGENT!r}; expected one of {', '.join(AGENTS)}")
     if not 0 <= config.EVAL.REFINE_STEPS < config.MEMORY.SIZE:
         raise UserError(
-            f"EVAL.REFINE_STEPS is {config.EVAL.REFINE_STEPS}; the memory of MEMORY.SIZE {config.MEMORY.SIZE} steps "
-            f"can refine 0 to {config.MEMORY.SIZE - 1} steps back"
+            f"EVAL.REFINE_STEPS is {config.EVAL.REFINE_STEPS}; the memory of MEMORY.SIZE "
+            f"{config.MEMORY.SIZE} steps can refine 0 to {config.MEMORY.SIZE - 1} steps back"
         )
     if config.NUM_PROCESSES < 1:
         raise UserError(f"NUM_PROCESSES is {config.NUM_PROCESSES}; expected 1 or more environments")
@@ -95,7 +95,9 @@ class Player:
                 actions.append(chosen)
                 observation = simulator.step(chosen)
         none = np.zeros((0, num_envs), int)
-        return Motion(np.stack(nodes), np.stack(rotations), np.stack(distances), np.array(actions) if actions else none)
+        return Motion(
+            np.stack(nodes), np.stack(rotations), np.stack(distances), np.array(actions) if actions else none
+        )
 
     def _act(self, step: Step, hidden: torch.Tensor, draws: np.ndarray) -> tuple[np.ndarray, torch.Tensor]:
         config = self._config
@@ -107,7 +109,9 @@ class Player:
         output = self._agent.policy(rgb, depth, step.heard.bin_mag, step.refined[:, -1], hidden, going)
         if config.EVAL.DETERMINISTIC:
             return output.logits.argmax(-1).cpu().numpy(), output.hidden
-        return sample_actions(output.logits, torch.from_numpy(draws).to(hidden.device)).cpu().numpy(), output.hidden
+        return sample_actions(
+            output.logits, torch.from_numpy(draws).to(hidden.device)
+        ).cpu().numpy(), output.hidden
 
 
 def node_ids(simulator: BatchSimulator) -> np.ndarray:
@@ -150,8 +154,8 @@ def play_episodes(
     """Play and score all episodes, each rank its part.
 
     Returns:
-        On the main rank the records of :func:`episode_record` in the episodes' order, elsewhere an empty list;
-        None on every rank if one of them was asked to stop.
+        On the main rank the records of :func:`episode_record` in the episodes' order, elsewhere an empty
+        list; None on every rank if one of them was asked to stop.
     """
     player = Player(agent, simulator, config)
     verbose = config.VERBOSE and world.is_main
@@ -214,7 +218,8 @@ def episode_record(
         "silent": (scores["silence"]["stft_l2"][env] == 0).tolist(),
         "skipped_rirs": ["/".join(map(str, key)) for key in sorted(lacking & set(skipped))],
         "scores": {
-            method: {metric: _plain(values[env]) for metric, values in scores[method].items()} for method in METHODS
+            method: {metric: _plain(values[env]) for metric, values in scores[method].items()}
+            for method in METHODS
         },
     }
 

@@ -34,14 +34,19 @@ def adopt_model_config(config: CfgNode, content: dict[str, Any], checkpoint: Che
     if content.get("kind") != "active" or not isinstance(content.get("config"), dict):
         kind = f"of kind {content['kind']!r}" if "kind" in content else "of no known kind"
         raise UserError(
-            f"checkpoint {checkpoint.path} is {kind}, expected one of the active training; give the model dir of "
-            "configs/train/near_target.yaml"
+            f"checkpoint {checkpoint.path} is {kind}, expected one of the active training; give the model "
+            "dir of configs/train/near_target.yaml"
         )
     stored, own, default = content["config"], plain_config(config), plain_config(default_config())
     merged = config.clone()
     merged.defrost()
     for key in all_keys(config):
-        if key.startswith(MODEL_SECTIONS) and key not in LOCAL_KEYS and key in stored and own[key] == default[key]:
+        if (
+            key.startswith(MODEL_SECTIONS)
+            and key not in LOCAL_KEYS
+            and key in stored
+            and own[key] == default[key]
+        ):
             merged.merge_from_list([key, stored[key]])
     merged.freeze()
     return merged
@@ -58,10 +63,12 @@ def load_agent(
     """
     if content.get("classes") != classes:
         raise UserError(
-            f"checkpoint {checkpoint.path} was trained on {len(content.get('classes', []))} classes that are not the "
-            f"corpus' {len(classes)}; set DATA.CORPUS to the corpus that it was trained on"
+            f"checkpoint {checkpoint.path} was trained on {len(content.get('classes', []))} classes that are "
+            f"not the corpus' {len(classes)}; set DATA.CORPUS to the corpus that it was trained on"
         )
-    agent = Agent(build_separator(config, len(classes)), build_memory(config), build_policy(config)).to(device)
+    agent = Agent(build_separator(config, len(classes)), build_memory(config), build_policy(config)).to(
+        device
+    )
     try:
         restore(agent, content, "agent", checkpoint.path)
     except UserError as error:

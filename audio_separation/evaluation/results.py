@@ -1,4 +1,4 @@
-"""What an evaluation leaves on disk: ``episodes.json``, ``summary.json``, and how a finished one is recognised."""
+"""What an evaluation leaves on disk, ``episodes.json`` and ``summary.json``, and knowing a finished one again."""
 
 from __future__ import annotations
 
@@ -54,8 +54,10 @@ def eval_folder(model_dir: Path, config: CfgNode) -> Path:
     return model_dir / "eval" / (config.EVAL.NAME or f"{config.DATA.SPLIT}_{config.EVAL.AGENT}")
 
 
-def build_summary(records: Sequence[dict[str, Any]], config: CfgNode, checkpoint: Checkpoint) -> dict[str, Any]:
-    """Summarise episodes: an episode's score is the mean over its seconds, a method's the mean over episodes."""
+def build_summary(
+    records: Sequence[dict[str, Any]], config: CfgNode, checkpoint: Checkpoint
+) -> dict[str, Any]:
+    """An episode's score is the mean over its seconds, a method's the mean over episodes."""
     skipped_rirs = sorted({rir for record in records for rir in record["skipped_rirs"]})
     return {
         "split": config.DATA.SPLIT,
@@ -152,7 +154,7 @@ def find_finished(folder: Path, config: CfgNode, checkpoint: Checkpoint) -> Opti
         differing.append(f"checkpoint {summary['checkpoint']} had other weights than {checkpoint.path} has")
     if differing:
         raise UserError(
-            f"{folder} holds results of another evaluation ({'; '.join(differing[:3])}); give this one a name of its "
-            "own (EVAL.NAME <name>), or delete that folder"
+            f"{folder} holds results of another evaluation ({'; '.join(differing[:3])}); give this one a "
+            "name of its own (EVAL.NAME <name>), or delete that folder"
         )
     return summary

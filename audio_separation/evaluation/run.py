@@ -1,8 +1,9 @@
 """Evaluation from the command line: which checkpoints, where the results go, and choosing the best.
 
-``main.py --run-type eval`` ends here. Results lie in ``model_dir/eval/<EVAL.NAME or split_agent>/<checkpoint>/``:
-``episodes.json`` (every score of every second), ``summary.json`` (means with 95 % confidence intervals and the
-record of the run) and ``report/`` (pictures and sounds of ``EVAL.REPORT_EPISODES`` episodes).
+``main.py --run-type eval`` ends here. Results lie in
+``model_dir/eval/<EVAL.NAME or split_agent>/<checkpoint>/``: ``episodes.json`` (every score of every second),
+``summary.json`` (means with 95 % confidence intervals and the record of the run) and ``report/`` (pictures and
+sounds of ``EVAL.REPORT_EPISODES`` episodes).
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class Evaluation:
         return 0
 
     def _evaluate_one(self, path: Path, label: str) -> Optional[dict[str, Any]]:
-        """The summary of one checkpoint (empty on other ranks than the main one); None where it was stopped."""
+        """The summary of one checkpoint (empty on ranks other than the main one); None if it was stopped."""
         content = load_checkpoint(path, self.world.device)
         checkpoint = identify(path, self.dir)
         config = adopt_model_config(self.config, content, checkpoint)
@@ -147,18 +148,23 @@ class Evaluation:
         link_best(self.dir, choice)
         digits = 2 if choice["metric"].endswith("_db") else 4
         rows = [["checkpoint", f"{choice['metric']} of refined"]]
-        rows += [[c["checkpoint"], format_estimate({**c, "mean": c["value"]}, digits)] for c in choice["candidates"]]
+        rows += [
+            [c["checkpoint"], format_estimate({**c, "mean": c["value"]}, digits)]
+            for c in choice["candidates"]
+        ]
         self._say(f"\n{text_table(rows)}\n\nbest: {choice['checkpoint']}, linked as {self.dir / 'best.pth'}")
 
     def _show(self, folder: Path, summary: dict[str, Any]) -> None:
         if not self.world.is_main:
             return
         skipped = summary["skipped"]
-        self._say(f"\n{summary['agent']}, {summary['checkpoint']}, {summary['episodes']} episodes of {summary['split']}")
+        count = f"{summary['episodes']} episodes of {summary['split']}"
+        self._say(f"\n{summary['agent']}, {summary['checkpoint']}, {count}")
         self._say(text_table(score_rows(summary["methods"])))
         self._say(
-            f"mean ± half width of the 95 % confidence interval over episodes; {skipped['silent_seconds']} of "
-            f"{skipped['seconds']} seconds have a silent target, {skipped['rirs']} responses are missing; {folder}"
+            "mean ± half width of the 95 % confidence interval over episodes; "
+            f"{skipped['silent_seconds']} of {skipped['seconds']} seconds have a silent target, "
+            f"{skipped['rirs']} responses are missing; {folder}"
         )
 
     def _warn_of_other_audio(self, config: CfgNode, content: dict[str, Any]) -> None:

@@ -14,6 +14,10 @@ Metrics
                                deployed system reaches
     bin_si_sdr_improvement_db  the same minus the unprocessed mixture's
 
+On request also ``si_sir_db``, ``si_sar_db``, ``sd_sdr_db`` and ``snr_db`` of the mono estimate, given the dry
+sounds of all sources. A distractor's remains carry the target's phase, so most of them count as artefacts, few
+as interference.
+
 The memory changes the mono estimate only, so ``refined`` and ``refined_causal`` share the binaural scores of
 ``passive`` along the same path. Silence has no ratio in dB, and neither has a second in which the target is
 silent: these are NaN here, null in files, and left out of means.
@@ -55,13 +59,13 @@ class Step(NamedTuple):
     """One second as all agents of a batch heard it.
 
     Attributes:
-        index: t, from 0.
+        second: t, from 0.
         observation: what was there.
         heard: what the separators made of it.
         refined: ``[E, K, 1, F, N]``, the memory's present estimates of the last K seconds, this one last.
     """
 
-    index: int
+    second: int
     observation: Observation
     heard: SeparatorOutput
     refined: Tensor
@@ -140,12 +144,14 @@ class ScoreKeeper:
         mixture = mixture_estimate(obs.mix_stft.abs(), self._mono_rms)
         self._note("silence", {"stft_l2": stft_l2(torch.zeros_like(mixture), obs.target_mono_mag)})
         estimates = torch.stack([mixture, heard.mono_mag, step.refined[:, -1]])
-        mono = self._score_mono(step.index, estimates)
+        mono = self._score_mono(step.second, estimates)
         assert obs.target_bin_stft is not None, "scores need a simulator with target_bin=True"
         binaural = binaural_si_sdr(heard.bin_mask, obs.mix_stft, obs.target_bin_stft)
         masked = dict(zip(BINAURAL_METRICS, binaural))
         plain = dict(zip(BINAURAL_METRICS, (binaural.si_sdr - binaural.improvement, 0 * binaural.si_sdr)))
-        for k, (method, ears) in enumerate((("mixture", plain), ("passive", masked), ("refined_causal", masked))):
+        for k, (method, ears) in enumerate(
+            (("mixture", plain), ("passive", masked), ("refined_causal", masked))
+        ):
             self._note(method, {**{metric: values[k] for metric, values in mono.items()}, **ears})
         self._note("refined", masked)
 
@@ -155,8 +161,10 @@ class ScoreKeeper:
             mono = self._score_mono(index, estimate[None])
             self._note("refined", {metric: values[0] for metric, values in mono.items()})
         return {
-            method: {metric: torch.stack(steps, 1).cpu().numpy() for metric, steps in metrics.items()}
-            for method, metrics in self._steps.items()
+            method: {
+                m: torch.stack(scores[m], 1).cpu().numpy() for m in (*METRICS, *EXTRA_METRICS) if m in scores
+            }
+            for method, scores in self._steps.items()
         }
 
     def _score_mono(self, index: int, estimates: Tensor) -> dict[str, Tensor]:

@@ -53,8 +53,9 @@ def best_checkpoint(model_dir: Path) -> Path:
             raise UserError(f"{record} is damaged; delete it and validate again") from None
     if chosen is None or not chosen.exists():
         raise UserError(
-            f"model dir {model_dir} has no best checkpoint yet; validate first: python main.py --run-type eval "
-            f"--exp-config configs/val/near_target_unheard.yaml --model-dir {model_dir} (or EVAL.CHECKPOINT latest)"
+            f"model dir {model_dir} has no best checkpoint yet; validate first: python main.py --run-type "
+            f"eval --exp-config configs/val/near_target_unheard.yaml --model-dir {model_dir} (or set "
+            "EVAL.CHECKPOINT latest)"
         )
     return chosen
 
@@ -62,7 +63,9 @@ def best_checkpoint(model_dir: Path) -> Path:
 def check_metric(metric: str) -> None:
     """Refuse an ``EVAL.SELECT_BY`` that is no metric."""
     if metric not in (*METRICS, *EXTRA_METRICS):
-        raise UserError(f"EVAL.SELECT_BY is {metric!r}; expected one of {', '.join((*METRICS, *EXTRA_METRICS))}")
+        raise UserError(
+            f"EVAL.SELECT_BY is {metric!r}; expected one of {', '.join((*METRICS, *EXTRA_METRICS))}"
+        )
 
 
 def choose_best(summaries: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:
@@ -84,10 +87,12 @@ def choose_best(summaries: Sequence[dict[str, Any]], metric: str) -> dict[str, A
         score = summary["methods"]["refined"].get(metric, {"mean": None})
         if score["mean"] is None:
             raise UserError(
-                f"the results of {summary['checkpoint']} on {summary['split']} have no {metric} of the refined estimate; "
-                "choose by another metric, or evaluate with EVAL.EXTRA_METRICS True"
+                f"the results of {summary['checkpoint']} on {summary['split']} have no {metric} of the "
+                "refined estimate; choose by another metric, or evaluate with EVAL.EXTRA_METRICS True"
             )
-        candidates.append({"checkpoint": summary["checkpoint"], "value": score["mean"], "ci95": score["ci95"]})
+        candidates.append(
+            {"checkpoint": summary["checkpoint"], "value": score["mean"], "ci95": score["ci95"]}
+        )
     sign = -1.0 if metric.endswith("_db") else 1.0
     best = min(candidates, key=lambda c: sign * c["value"])
     return {

@@ -1,0 +1,52 @@
+"""Merge the test results of the policy and the scripted agents into one JSON file and one table.
+
+python scripts/summarise.py runs/near --heard testHeard --unheard testUnheard --out summary.json --table t.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from audio_separation.errors import UserError
+from audio_separation.evaluation.merge import format_merged, merge_splits
+from audio_separation.scenes.layout import write_atomic
+from audio_separation.training.run_dir import write_json
+
+
+def main(argv: list[str]) -> int:
+    """Run and return the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "model_dir", type=Path, help="model dir with eval/<prefix>_{policy,stand,rotate,random}"
+    )
+    parser.add_argument(
+        "--heard", metavar="PREFIX", help="prefix of the results on heard sounds, such as testHeard"
+    )
+    parser.add_argument("--unheard", metavar="PREFIX", help="prefix of the results on unheard sounds")
+    parser.add_argument("--out", type=Path, metavar="JSON", help="write all numbers here")
+    parser.add_argument("--table", type=Path, metavar="MD", help="write the tables here, as Markdown")
+    args = parser.parse_args(argv)
+    prefixes = {title: getattr(args, title) for title in ("heard", "unheard") if getattr(args, title)}
+    if not prefixes:
+        parser.error("give --heard PREFIX, --unheard PREFIX or both")
+    try:
+        merged = merge_splits(args.model_dir, prefixes)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if args.out:
+        write_json(args.out, merged)
+    if args.table:
+        write_atomic(args.table, (format_merged(merged, markdown=True) + "\n").encode())
+    print(format_merged(merged, markdown=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

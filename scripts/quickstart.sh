@@ -34,7 +34,7 @@ stage() { # NAME COMMAND...: say what runs and how long it took
 run() { torchrun --standalone --nproc_per_node "$NPROC" main.py "$@"; }
 
 if [ -n "${AUDIO:-}" ]; then
-    stage "prepare the recordings" python scripts/prepare_audio.py "$AUDIO" --out "$OUT/data/audio_data/$CORPUS" --seed "$SEED" --resume
+    stage "prepare the recordings" python scripts/prepare_audio.py "$AUDIO" --out "$OUT/data/audio_data/$CORPUS" --seed "$SEED" --no-chunks
 fi
 stage "homes" python scripts/generate_homes.py --preset mini --out "$OUT" --corpus "$CORPUS" --seed "$SEED"
 stage "pretrain the separators" run --run-type train --exp-config configs/pretrain_passive_small.yaml \

@@ -122,6 +122,12 @@ def test_prepare_keeps_files_of_one_take_together(source: Path, tmp_path: Path) 
         prepare(source, tmp_path / "c", manifest=tmp_path / "manifest.csv")
 
 
+def test_prepare_notices_a_source_one_folder_too_high(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("path,class,recording_id\nrecordings/ann/300.wav,ann,x\n")
+    with pytest.raises(UserError, match=r"of class ann, its folder says recordings; give the folder .* ann/"):
+        prepare(tmp_path, tmp_path / "out")
+
+
 def test_prepare_split_by_folder_and_nested_folders(tmp_path: Path) -> None:
     for chapter in ("c1", "c2", "c3"):
         write_tones(tmp_path / "in" / "ann", chapter, [300, 400], 1)

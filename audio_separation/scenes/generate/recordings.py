@@ -103,12 +103,14 @@ def _recording_rule(
     for candidate in candidates:
         if asked and manifest and not candidate.is_file():
             raise UserError(f"--manifest {candidate}: no such file")
-        ids = _read_manifest(candidate, source, asked) if candidate.is_file() else {}
-        known = {path: ids[key] for path in paths for key in [path.resolve()] if key in ids}
+        rows = _read_manifest(candidate, source, asked) if candidate.is_file() else {}
+        known = {path: rows[key]["recording_id"] for path in paths for key in [path.resolve()] if key in rows}
+        for path in known:
+            _check_class(path, source, candidate, rows[path.resolve()].get("class"))
         if known and (len(known) == len(paths) or not asked):
             say(f"recordings from {candidate}: {len(known)} of {len(paths)} files, the rest a recording each")
             return lambda path: known.get(path, _relative(path, source))
-        if ids and asked:
+        if rows and asked:
             missing = next(p for p in paths if p not in known)
             raise UserError(
                 f"{candidate} has no row for {missing} ({len(paths) - len(known)} files lack one)"
@@ -125,23 +127,29 @@ def _relative(path: Path, source: Path) -> str:
     return path.relative_to(source).as_posix()
 
 
-def _read_manifest(manifest: Path, source: Path, asked: bool) -> dict[Path, str]:
-    """Absolute path -> recording_id; paths count from the manifest's folder, else from ``source``."""
+def _check_class(path: Path, source: Path, manifest: Path, class_name: Optional[str]) -> None:
+    """A manifest that names classes shows when ``source`` is a folder too high or too low."""
+    folder = path.relative_to(source).parts[0]
+    if class_name and class_name != folder:
+        raise UserError(
+            f"{manifest} says that {_relative(path, source)} is of class {class_name}, its folder says {folder}; "
+            f"give the folder that holds {class_name}/"
+        )
+
+
+def _read_manifest(manifest: Path, source: Path, asked: bool) -> dict[Path, dict[str, str]]:
+    """Absolute path -> row; paths count from the manifest's folder, else from ``source``."""
     with manifest.open(newline="", encoding="utf-8-sig") as lines:
         rows = csv.DictReader(lines)
         columns = rows.fieldnames or []
-        if not {"path", "recording_id"} <= set(columns):
-            if not asked:
-                return {}
-            raise UserError(
-                f"{manifest}: expected the columns path and recording_id, found "
-                f"{', '.join(columns) or 'none'}"
-            )
-        ids = {}
-        for row in rows:
-            for base in (manifest.parent, source):
-                ids[(base / row["path"]).resolve()] = row["recording_id"]
-    return ids
+        if {"path", "recording_id"} <= set(columns):
+            bases = (source, manifest.parent)
+            return {(base / row["path"]).resolve(): row for row in rows for base in bases}
+    if not asked:
+        return {}
+    raise UserError(
+        f"{manifest}: expected the columns path and recording_id, found {', '.join(columns) or 'none'}"
+    )
 
 
 def read_recording(path: Path) -> np.ndarray:

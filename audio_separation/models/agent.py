@@ -61,12 +61,11 @@ class EpisodeMemory:
         envs, held = len(mono_mag), len(self._steps)
         tokens = torch.stack([encoded.tokens for encoded, _ in self._steps], 1)  # [E, M, D]
         steps = torch.arange(self._count - held, self._count, device=mono_mag.device).expand(envs, -1)
-        attended = self._memory.attend(tokens, steps, torch.ones_like(steps, dtype=torch.bool))
         asked = min(last, held)
+        attended = self._memory.attend(tokens, steps, torch.ones_like(steps, dtype=torch.bool), last=asked)
         skips = torch.stack([encoded.skips for encoded, _ in self._steps[-asked:]], 1)
         mono = torch.stack([mono for _, mono in self._steps[-asked:]], 1)
-        flat = [x.flatten(0, 1) for x in (attended[:, -asked:], skips, mono)]
-        return self._memory.decode(*flat).view_as(mono)
+        return self._memory.decode(attended, skips, mono)
 
 
 def memory_loss(

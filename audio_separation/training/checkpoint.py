@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         with suppress(OSError):
             temporary.unlink()
         kept = f"the last good one stays in {path}" if path.exists() else "no earlier one exists"
-        reason = " ".join(str(error).split())[:160]
+        reason = error.strerror if isinstance(error, OSError) else "not all of it could be written: is the disk full?"
         raise UserError(
             f"cannot write checkpoint {path} ({reason}); {kept}; free some space and run the same command again"
         ) from None
@@ -49,15 +51,20 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"checkpoint {path} not found; train first or give the path of an existing .pth file")
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about strange pickles: refused below
+            content = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).split("\n")[0][:160]
+        # torch names what it refuses, and then how to run it all the same, which we do not pass on
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        named = f" ({found.group(1)})" if found else ", or is none of torch"
         raise UserError(
-            f"checkpoint {path} holds more than tensors and plain data, so it is not opened ({reason}); "
+            f"checkpoint {path} holds more than tensors and plain data{named}, so it is not opened; "
             "give a checkpoint written by this project"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
+    # what torch and its unpickler raise on damaged bytes
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:80] or "it is empty"
         raise UserError(f"checkpoint {path} is damaged or not a checkpoint ({reason}); use another one") from None
     if not isinstance(content, dict):
         raise UserError(f"checkpoint {path} should hold a dictionary, found a {type(content).__name__}; use another one")

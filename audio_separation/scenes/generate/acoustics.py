@@ -89,7 +89,7 @@ def make_engine(name: str, home: Home, mesh: HomeMesh, rays: int) -> Engine:
         return RlrEngine(home, mesh, rays)
     from audio_separation.scenes.generate.acoustics_pra import PyroomEngine
 
-    return PyroomEngine(home, rays)
+    return PyroomEngine(home)
 
 
 def ear_position(home: Home, node: int) -> np.ndarray:

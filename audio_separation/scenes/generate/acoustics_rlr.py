@@ -34,7 +34,7 @@ from audio_separation.scenes.generate.materials import MATERIALS, write_engine_d
 from audio_separation.scenes.generate.mesh import HomeMesh
 
 HRTF_DELAY_SAMPLES = 11
-REFLECTION_LOSS_DB = 75.0
+REFLECTION_LOSS_DB = 60.0
 
 
 class RlrEngine:
@@ -104,7 +104,7 @@ def reflections_needed(mesh: HomeMesh) -> int:
     """
     corners = mesh.vertices[mesh.faces]
     areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    # the two bands around 1 kHz, where rooms with carpets and curtains still ring longest below
+    # of the bands 250 Hz to 2 kHz the one that rings longest
     kept = np.array([1 - min(MATERIALS[s.material].absorption[1:5]) for s in mesh.surfaces])[mesh.surface]
     loss_db = -10 * np.log10(float((areas * kept).sum() / areas.sum()))
     return int(np.clip(np.ceil(REFLECTION_LOSS_DB / loss_db), 30, 200))

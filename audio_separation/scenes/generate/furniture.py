@@ -114,8 +114,8 @@ def _sofa(rng: np.random.Generator, surface: str = "sofa", seats: int = 0) -> Pi
     return Piece("sofa" if seats > 1 else "armchair", w, d, tuple(boxes))
 
 
-def _bed(rng: np.random.Generator) -> Piece:
-    w, d = float(rng.choice([0.95, 1.45, 1.65])), 2.05
+def _bed(rng: np.random.Generator, single: bool) -> Piece:
+    w, d = 0.95 if single else float(rng.choice([1.45, 1.65])), 2.05
     h = w / 2
     boxes = [
         Box("wood", (-h, h, 0.0, 0.06, 0.0, 1.0)),
@@ -283,13 +283,14 @@ def curtains(window_width: float, height: float) -> tuple[Piece, float]:
     return Piece("curtain", w, 0.1, boxes, raised=True), window_width / 2 + w / 2 - 0.08
 
 
-def wishes(rng: np.random.Generator, kind: str, area: float, character: str) -> list[tuple[Piece, str]]:
+def wishes(rng: np.random.Generator, kind: str, floor: Rect, character: str) -> list[tuple[Piece, str]]:
     """What a room of this kind would like to hold, most important first: (piece, "wall" or "open").
 
     Args:
-        area: floor area, m^2; small rooms ask for less.
+        floor: small rooms ask for less.
         character: soft, normal or bare (materials.CHARACTERS); bare homes have few textiles.
     """
+    area, narrow = floor.area, min(floor.x1 - floor.x0, floor.z1 - floor.z0) < 2.6
     big, textiles = area > 9.0, character != "bare"
     wall, hall = "wall", kind == "hall"
     out: list[tuple[Piece, str]] = []
@@ -304,7 +305,11 @@ def wishes(rng: np.random.Generator, kind: str, area: float, character: str) -> 
         out += [(_plant(rng), wall), (_floor_lamp(rng), wall)]
     elif kind == "bedroom":
         wardrobe = _block("wardrobe", "wardrobe", float(rng.uniform(1.0, 1.8)), 0.58, 2.0, tall=True)
-        out = [(_bed(rng), wall), (wardrobe, wall), (_block("nightstand", "wood", 0.42, 0.38, 0.5), wall)]
+        out = [
+            (_bed(rng, narrow), wall),
+            (wardrobe, wall),
+            (_block("nightstand", "wood", 0.42, 0.38, 0.5), wall),
+        ]
         out += [(_desk(rng), wall)] if big else [(_block("chest", "wood", 0.9, 0.28, 0.8), wall)]
         out.append((_floor_lamp(rng), wall))
     elif kind == "kitchen":

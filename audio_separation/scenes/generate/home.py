@@ -92,11 +92,10 @@ def _furnish(
     clearance = [_swing(plan, k) for k in range(len(plan.doors))]
     placed: list[Placed] = []
     whole = len(navigation_graph(plan, [], 1.0, walls))
-    budget = max(least_nodes, round(0.62 * whole))
+    budget = max(least_nodes, round(0.55 * whole))
     wishes = []
     for room in plan.rooms:
-        placed += _hang_curtains(plan, room.index, character)
-        of_room = furniture.wishes(rng, room.kind, room.floor.area, character)
+        of_room = furniture.wishes(rng, room.kind, room.floor, character)
         wishes += [(rank, room.index, piece, where) for rank, (piece, where) in enumerate(of_room)]
     # the most important piece of every room comes first: no bedroom without a bed
     for _, room, piece, where in sorted(wishes, key=lambda wish: wish[:2]):
@@ -108,6 +107,10 @@ def _furnish(
             if _still_whole(graph, plan, budget):
                 placed.append(spot)
                 break
+    for room in plan.rooms:
+        for curtain in _curtains(plan, room.index, character):
+            if not any(curtain.footprint.overlaps(p.footprint) for p in placed):
+                placed.append(curtain)
     return placed
 
 
@@ -128,7 +131,7 @@ def _swing(plan: Plan, k: int) -> Rect:
     return Rect(p.x0 - 0.05, p.x1 + 0.05, p.z0 - 0.7, p.z1 + 0.7)
 
 
-def _hang_curtains(plan: Plan, room: int, character: str) -> list[Placed]:
+def _curtains(plan: Plan, room: int, character: str) -> list[Placed]:
     if character == "bare" or plan.rooms[room].kind in ("bathroom", "kitchen"):
         return []
     floor = plan.rooms[room].floor
@@ -172,7 +175,7 @@ def _fits(spot: Placed, placed: list[Placed], plan: Plan, clearance: list[Rect])
                 return False
             continue
         hung = other.piece if other.piece.raised else spot.piece if spot.piece.raised else None
-        if hung is not None and hung.name != "curtain" and min(top, _top(other)) < 1.2:
+        if hung is not None and min(top, _top(other)) < 1.2:
             continue  # a low piece stands below a picture
         if spot.footprint.gap(other.footprint) < 0.03:
             return False

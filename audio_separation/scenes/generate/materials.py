@@ -1,9 +1,10 @@
 """What surfaces are made of: acoustic properties, colours and textures.
 
-Absorption is written as textbooks give it, a fraction of incident *energy* per octave band. The acoustic
-engine of SoundSpaces 2.0 wants fractions of *pressure*, ``1 - sqrt(1 - energy)`` (DESIGN section 5). Large hard
-surfaces absorb somewhat more here than in the textbooks: they stand for the clothes, towels, lampshades and other
-small things of a lived-in home that the furniture leaves out.
+Absorption is written as textbooks give it, a fraction of incident energy per octave band. rlr-audio-propagation
+documents its numbers as fractions of pressure; measured in empty boxes, its decay follows Eyring's formula with
+the same numbers taken as fractions of *energy* (6 x 5 x 2.7 m, 0.1, 0.2, 0.3: 0.95, 0.49, 0.30 s; Eyring 1.04,
+0.49, 0.31 s), so they are handed over as they are. Large hard surfaces absorb a little more here than in the
+textbooks: they stand for clothes, towels, lampshades and the other small things that the furniture leaves out.
 """
 
 from __future__ import annotations
@@ -26,24 +27,24 @@ class Material:
 
 
 MATERIALS = {
-    "plaster": Material((0.07, 0.08, 0.09, 0.10, 0.11, 0.12), 0.15),
-    "drywall": Material((0.22, 0.17, 0.14, 0.13, 0.13, 0.14), 0.15),
-    "wallpaper": Material((0.10, 0.11, 0.13, 0.15, 0.17, 0.18), 0.15),
-    "brick": Material((0.06, 0.07, 0.08, 0.10, 0.12, 0.13), 0.30),
-    "panelling": Material((0.28, 0.22, 0.17, 0.13, 0.13, 0.14), 0.25),
-    "concrete": Material((0.06, 0.06, 0.07, 0.08, 0.09, 0.10), 0.15),
-    "ceiling": Material((0.22, 0.20, 0.18, 0.18, 0.18, 0.18), 0.15),
-    "soft_ceiling": Material((0.30, 0.40, 0.50, 0.55, 0.55, 0.50), 0.20),
-    "parquet": Material((0.14, 0.12, 0.11, 0.10, 0.10, 0.10), 0.15),
-    "tile": Material((0.06, 0.07, 0.08, 0.09, 0.10, 0.10), 0.15),
-    "linoleum": Material((0.07, 0.08, 0.09, 0.10, 0.10, 0.10), 0.15),
-    "carpet": Material((0.08, 0.12, 0.25, 0.40, 0.52, 0.58), 0.30),
-    "rug": Material((0.06, 0.10, 0.20, 0.35, 0.48, 0.52), 0.30),
+    "plaster": Material((0.04, 0.05, 0.06, 0.07, 0.07, 0.08), 0.15),
+    "drywall": Material((0.20, 0.14, 0.10, 0.08, 0.08, 0.09), 0.15),
+    "wallpaper": Material((0.06, 0.07, 0.08, 0.10, 0.11, 0.12), 0.15),
+    "brick": Material((0.04, 0.04, 0.05, 0.06, 0.07, 0.08), 0.30),
+    "panelling": Material((0.28, 0.22, 0.17, 0.10, 0.10, 0.11), 0.25),
+    "concrete": Material((0.03, 0.03, 0.04, 0.05, 0.05, 0.06), 0.15),
+    "ceiling": Material((0.15, 0.14, 0.13, 0.12, 0.12, 0.12), 0.20),
+    "soft_ceiling": Material((0.20, 0.28, 0.35, 0.38, 0.38, 0.35), 0.25),
+    "parquet": Material((0.10, 0.09, 0.08, 0.07, 0.07, 0.07), 0.15),
+    "tile": Material((0.05, 0.05, 0.06, 0.07, 0.07, 0.07), 0.15),
+    "linoleum": Material((0.05, 0.06, 0.06, 0.07, 0.07, 0.07), 0.15),
+    "carpet": Material((0.05, 0.08, 0.20, 0.35, 0.50, 0.55), 0.30),
+    "rug": Material((0.04, 0.06, 0.15, 0.30, 0.45, 0.50), 0.30),
     "glass": Material((0.30, 0.22, 0.15, 0.10, 0.07, 0.05), 0.05),
     "curtain": Material((0.15, 0.30, 0.50, 0.65, 0.70, 0.65), 0.40),
     "upholstery": Material((0.30, 0.40, 0.55, 0.65, 0.65, 0.65), 0.50),
     "bedding": Material((0.30, 0.45, 0.60, 0.70, 0.75, 0.75), 0.50),
-    "wood": Material((0.18, 0.15, 0.14, 0.12, 0.12, 0.12), 0.35),
+    "wood": Material((0.15, 0.11, 0.10, 0.08, 0.08, 0.08), 0.35),
     "books": Material((0.25, 0.30, 0.35, 0.38, 0.40, 0.40), 0.70),
     "metal": Material((0.06, 0.05, 0.05, 0.05, 0.05, 0.05), 0.15),
     "ceramic": Material((0.03, 0.03, 0.04, 0.04, 0.05, 0.05), 0.20),
@@ -74,12 +75,11 @@ def write_engine_database(path: Path) -> None:
     """
     entries = []
     for name, material in MATERIALS.items():
-        pressure = 1 - np.sqrt(1 - np.asarray(material.absorption))
         entries.append(
             {
                 "name": name,
                 "labels": [f"[{name}]"],
-                "absorption": _interleave(pressure),
+                "absorption": _interleave(material.absorption),
                 "scattering": _interleave([material.scattering] * len(BANDS_HZ)),
                 "transmission": _interleave([0.0] * len(BANDS_HZ)),
                 "damping": _interleave([1.0] * len(BANDS_HZ)),
@@ -115,7 +115,7 @@ CHARACTERS = {
     "soft": (
         ("wallpaper", "panelling", "drywall"),
         ("carpet", "carpet", "parquet"),
-        ("ceiling", "soft_ceiling"),
+        ("ceiling", "soft_ceiling", "soft_ceiling"),
     ),
     "normal": (("wallpaper", "drywall", "plaster"), ("parquet", "carpet", "parquet"), ("ceiling",)),
     "bare": (("plaster", "brick", "concrete"), ("parquet", "linoleum", "tile"), ("ceiling", "plaster")),

@@ -70,7 +70,7 @@ class ViewRenderer:
         Returns:
             {"rgb": uint8 [H, W, 3], "depth": float32 [H, W, 1]}, depth clipped to 0-10 m and divided by 10.
         """
-        origin = np.asarray(position, float) + (0.0, CAMERA_HEIGHT_M, 0.0)
+        origin = np.asarray(position, float) + np.array([0.0, CAMERA_HEIGHT_M, 0.0])
         rays = camera_rays(rotation_deg, resolution)
         depth, hit = self.depth_along(origin, rays)
         found = hit >= 0

@@ -49,8 +49,6 @@ def check_settings(config: CfgNode) -> None:
             f"EVAL.REFINE_STEPS is {config.EVAL.REFINE_STEPS}; the memory of MEMORY.SIZE "
             f"{config.MEMORY.SIZE} steps can refine 0 to {config.MEMORY.SIZE - 1} steps back"
         )
-    if config.NUM_PROCESSES < 1:
-        raise UserError(f"NUM_PROCESSES is {config.NUM_PROCESSES}; expected 1 or more environments")
 
 
 def episode_draws(episode: Episode, steps: int, seed: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
@@ -29,10 +30,19 @@ TIME_MAP = "viridis"
 DYNAMIC_RANGE_DB = 70.0  # of the spectrograms
 
 
+def png_bytes(figure: Figure) -> bytes:
+    """Draw a figure as PNG (in a notebook: ``IPython.display.Image(png_bytes(figure))``)."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(
+        buffer, format="png", dpi=110, bbox_inches="tight", facecolor="white"
+    )
+    return buffer.getvalue()
+
+
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_figure(str(path), dpi=110, bbox_inches="tight", facecolor="white")
+    path.write_bytes(png_bytes(figure))
 
 
 # ---- one episode ------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from audio_separation.evaluation.tables import score_rows
 from audio_separation.models.agent import Agent
 from audio_separation.scenes.episodes import Episode
 from audio_separation.training.logging import read_metrics
+from audio_separation.training.run_dir import writing
 
 PEAK = 0.9  # of full scale, of the loudest of the files that share a gain
 
@@ -55,6 +56,9 @@ def write_report(
     """Play ``EVAL.REPORT_EPISODES`` of the episodes again, spread over the split, and write the report.
 
     The folder appears when it is whole; an older one is replaced.
+
+    Raises:
+        UserError: where it cannot be written.
     """
     count = min(config.EVAL.REPORT_EPISODES, len(episodes))
     chosen = [episodes[i * len(episodes) // count] for i in range(count)]
@@ -69,17 +73,18 @@ def write_report(
 
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    sections = []
-    for e, episode in enumerate(chosen):
-        record = episode_record(episode, e, motion, scores, small)
-        name = f"episode_{e + 1:02d}_" + re.sub(r"[^\w-]+", "-", f"{episode.scene}_{episode.episode_id}")
-        _draw_episode(temporary / name, episode, record, recorder.recording(e), small)
-        sections.append(_episode_section(name, record))
-    curves = write_learning_curves(temporary, model_dir)
-    (temporary / "report.html").write_text(_page(summary, curves, sections), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
+    with writing(folder):
+        temporary.mkdir(parents=True)
+        sections = []
+        for e, episode in enumerate(chosen):
+            record = episode_record(episode, e, motion, scores, small)
+            name = f"episode_{e + 1:02d}_" + re.sub(r"[^\w-]+", "-", f"{episode.scene}_{episode.episode_id}")
+            _draw_episode(temporary / name, episode, record, recorder.recording(e), small)
+            sections.append(_episode_section(name, record))
+        curves = write_learning_curves(temporary, model_dir)
+        (temporary / "report.html").write_text(_page(summary, curves, sections), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
 
 
 def _draw_episode(

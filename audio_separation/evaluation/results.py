@@ -14,7 +14,7 @@ from audio_separation.errors import UserError
 from audio_separation.evaluation.scores import METHODS
 from audio_separation.evaluation.stats import mean_ci
 from audio_separation.scenes.layout import write_atomic
-from audio_separation.training.run_dir import FREE_KEYS, plain_config, run_record, write_json
+from audio_separation.training.run_dir import FREE_KEYS, plain_config, run_record, write_json, writing
 
 # keys that do not change the scores, beside those that do not change what is learnt
 FREE_EVAL_KEYS = (
@@ -110,7 +110,11 @@ def _summarise_motion(records: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def write_results(folder: Path, records: Sequence[dict[str, Any]], summary: dict[str, Any]) -> None:
-    """Write both files, the summary last: where it is, the result is whole."""
+    """Write both files, the summary last: where it is, the result is whole.
+
+    Raises:
+        UserError: where they cannot be written.
+    """
     head = {
         "checkpoint": summary["checkpoint"],
         "agent": summary["agent"],
@@ -118,8 +122,10 @@ def write_results(folder: Path, records: Sequence[dict[str, Any]], summary: dict
     }
     # an episode a line: readable with line tools, a third of the size of indented lists
     lines = ",\n".join(json.dumps(record) for record in records)
-    write_atomic(folder / "episodes.json", f'{json.dumps(head)[:-1]}, "episodes": [\n{lines}\n]}}\n'.encode())
-    write_json(folder / "summary.json", summary)
+    content = f'{json.dumps(head)[:-1]}, "episodes": [\n{lines}\n]}}\n'
+    with writing(folder):
+        write_atomic(folder / "episodes.json", content.encode())
+        write_json(folder / "summary.json", summary)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from audio_separation.evaluation.tables import format_estimate, score_rows, text
 from audio_separation.training import distributed
 from audio_separation.training.checkpoint import load_checkpoint
 from audio_separation.training.distributed import World
-from audio_separation.training.run_dir import StopRequest
+from audio_separation.training.run_dir import StopRequest, writing
 
 
 def evaluate(config: CfgNode, model_dir: str, world: World, stop: StopRequest) -> int:
@@ -122,11 +122,12 @@ class Evaluation:
             if records is None:
                 return None
             summary = build_summary(records, config, checkpoint) if self.world.is_main else {}
-            if self.world.is_main:
-                write_results(folder, records, summary)
-        if self.world.is_main and lacks_report:
-            write_report(folder / "report", agent, simulator, self.episodes, config, summary, self.dir)
-        distributed.barrier()
+            distributed.on_main(lambda: write_results(folder, records, summary))
+        if lacks_report:
+            where = folder / "report"
+            distributed.on_main(
+                lambda: write_report(where, agent, simulator, self.episodes, config, summary, self.dir)
+            )
         self._show(folder, summary)
         return summary
 
@@ -145,7 +146,8 @@ class Evaluation:
             self._say("a scripted agent was evaluated, so the best checkpoint stays as it was")
             return
         choice = choose_best(summaries, self.config.EVAL.SELECT_BY)
-        link_best(self.dir, choice)
+        with writing(self.dir):
+            link_best(self.dir, choice)
         digits = 2 if choice["metric"].endswith("_db") else 4
         rows = [["checkpoint", f"{choice['metric']} of refined"]]
         rows += [

@@ -1,6 +1,9 @@
 """Merge the test results of the policy and the scripted agents into one JSON file and one table.
 
-python scripts/summarise.py runs/near --heard testHeard --unheard testUnheard --out summary.json --table t.md
+python scripts/summarise.py runs/near --out summary.json --table table.md
+
+Reads runs/near/eval/testHeard_<agent> and testUnheard_<agent>; --heard and --unheard give other names, and
+either may be left empty ("") where there are no such results.
 """
 
 from __future__ import annotations
@@ -25,16 +28,15 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "model_dir", type=Path, help="model dir with eval/<prefix>_{policy,stand,rotate,random}"
     )
-    parser.add_argument(
-        "--heard", metavar="PREFIX", help="prefix of the results on heard sounds, such as testHeard"
-    )
-    parser.add_argument("--unheard", metavar="PREFIX", help="prefix of the results on unheard sounds")
+    for title, prefix in (("heard", "testHeard"), ("unheard", "testUnheard")):
+        text = f"prefix of the results on {title} sounds (%(default)s)"
+        parser.add_argument(f"--{title}", metavar="PREFIX", default=prefix, help=text)
     parser.add_argument("--out", type=Path, metavar="JSON", help="write all numbers here")
     parser.add_argument("--table", type=Path, metavar="MD", help="write the tables here, as Markdown")
     args = parser.parse_args(argv)
     prefixes = {title: getattr(args, title) for title in ("heard", "unheard") if getattr(args, title)}
     if not prefixes:
-        parser.error("give --heard PREFIX, --unheard PREFIX or both")
+        parser.error("--heard and --unheard are both empty: nothing to summarise")
     try:
         merged = merge_splits(args.model_dir, prefixes)
     except UserError as error:

@@ -27,7 +27,7 @@ COLOURS = {  # told apart by colour-blind readers too
     "refined_causal": "#ee7733",
 }
 TIME_MAP = "viridis"
-DYNAMIC_RANGE_DB = 70.0  # of the spectrograms
+DYNAMIC_RANGE_DB = 60.0  # of the spectrograms
 
 
 def png_bytes(figure: Figure) -> bytes:
@@ -56,22 +56,23 @@ def map_figure(
         rotations: degrees ``[T]``.
         sources: node indices ``[S, T]``; source 0 is the target.
     """
-    figure = Figure(figsize=(7.5, 6))
-    axes = figure.subplots()
     plane = graph.positions[:, [0, 2]]
     edges = [(plane[v], plane[w]) for v, others in enumerate(graph.neighbours) for w in others if v < w]
     spacing = float(np.median([np.hypot(*(a - b)) for a, b in edges])) if edges else 1.0
+    width, height = np.clip(1.1 * np.ptp(plane, axis=0) / spacing, 4, 12)
+    figure = Figure(figsize=(width + 2, height + 1.5), layout="constrained")
+    axes = figure.subplots()
     axes.add_collection(LineCollection(edges, colors="#dddddd", linewidths=1, zorder=1))
     axes.scatter(plane[:, 0], plane[:, 1], 14, "#bbbbbb", zorder=2, label="nodes")
     _draw_sources(axes, plane, sources)
     _draw_way(figure, axes, plane[nodes], rotations, spacing)
     axes.set_aspect("equal")
-    axes.margins(0.12)
+    axes.margins(0.08)
     axes.invert_yaxis()  # rotation 0 faces -z: up
     axes.set_xlabel("x (m)")
     axes.set_ylabel("z (m)")
     axes.set_title(title)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4, frameon=False)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
@@ -90,7 +91,7 @@ def _draw_way(figure: Figure, axes: Axes, points: np.ndarray, rotations: np.ndar
     num_steps = len(points)
     # each second a little aside, clockwise round the node, so that turns and second visits stay visible
     angle = 2 * np.pi * np.arange(num_steps) / max(num_steps, 1)
-    points = points + 0.16 * spacing * np.stack([np.sin(angle), -np.cos(angle)], 1)
+    points = points + 0.25 * spacing * np.stack([np.sin(angle), -np.cos(angle)], 1)
     time = np.arange(num_steps)
     links = LineCollection(
         list(zip(points[:-1], points[1:])), array=time[:-1], cmap=TIME_MAP, linewidths=1.5, zorder=5
@@ -99,8 +100,8 @@ def _draw_way(figure: Figure, axes: Axes, points: np.ndarray, rotations: np.ndar
     axes.add_collection(links)
     forward, _ = heading_vectors(rotations)
     arrows = axes.quiver(
-        *points.T, *(0.22 * spacing * forward).T, time, cmap=TIME_MAP, angles="xy", scale_units="xy", scale=1,
-        width=0.006, zorder=6, clim=(0, max(num_steps - 1, 1)),
+        *points.T, *(0.25 * spacing * forward).T, time, cmap=TIME_MAP, angles="xy", scale_units="xy", scale=1,
+        units="inches", width=0.025, zorder=6, clim=(0, max(num_steps - 1, 1)),
     )  # fmt: skip
     axes.plot(*points[0], "s", color="black", markerfacecolor="none", markersize=9, zorder=7, label="start")
     label = "time (s); arrows show the heading"
@@ -111,14 +112,20 @@ def steps_figure(record: Mapping[str, Any], title: str) -> Figure:
     """Error of each method and reward of each action over an episode, of a record of ``episode_record``."""
     figure = Figure(figsize=(8, 6.5), layout="constrained")
     top, middle, bottom = figure.subplots(3, 1, sharex=True)
-    shown = ("mixture", "passive", "refined_causal", "refined")
+    # an untrained memory changes nothing: thin on wide and dashes last keep equal lines apart
+    looks = {
+        "mixture": ("-", 1.5),
+        "passive": ("-", 3.5),
+        "refined": ("-", 1.5),
+        "refined_causal": ("--", 1.5),
+    }
     for axes, metric, label in (
         (top, "stft_l2", "STFT-L2 (lower is better)"),
         (middle, "si_sdr_db", "SI-SDR (dB)"),
     ):
-        for method in shown:
+        for method, (line, width) in looks.items():
             values = [np.nan if v is None else v for v in record["scores"][method][metric]]
-            axes.plot(values, color=COLOURS[method], marker=".", label=method)
+            axes.plot(values, line, linewidth=width, color=COLOURS[method], marker=".", label=method)
         axes.set_ylabel(label)
     causal = np.array(record["scores"]["refined_causal"]["stft_l2"], dtype=float)
     reward = -2 * causal[1:] / REWARD_SCALE  # of the action that led to that second

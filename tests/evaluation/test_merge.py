@@ -20,7 +20,7 @@ from audio_separation.evaluation.stats import mean_ci
 
 def test_script_merges_agents_and_splits(judged, tmp_path, capsys):
     out, table = tmp_path / "summary.json", tmp_path / "table.md"
-    words = ["--heard", "testHeard", "--unheard", "testUnheard", "--out", str(out), "--table", str(table)]
+    words = ["--out", str(out), "--table", str(table)]
     main = runpy.run_path(str(REPO / "scripts/summarise.py"))["main"]
     assert main([str(judged), *words]) == 0
     shown = capsys.readouterr().out
@@ -35,6 +35,8 @@ def test_script_merges_agents_and_splits(judged, tmp_path, capsys):
         assert merged[title]["passive"] == own["methods"]["passive"]
         assert merged["record"][title]["record"]["config"]["DATA.SPLIT"] == split
     assert "| stand |" in table.read_text() and "refined_causal" in shown
+    assert main([str(judged), "--unheard", "", "--out", str(out)]) == 0
+    assert "unheard" not in load(out)
     assert main([str(judged), "--heard", "testFar"]) == 2
     assert "error: " in capsys.readouterr().err
 

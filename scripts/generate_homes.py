@@ -16,11 +16,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from audio_separation.errors import UserError
 from audio_separation.scenes.generate.plan import PRESETS
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

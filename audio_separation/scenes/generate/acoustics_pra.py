@@ -4,8 +4,8 @@ Model, per home:
 
 - Each room is a shoebox of its own size; the absorption of its furniture is spread over its surfaces.
 - Within a room: pyroomacoustics' image sources up to IMAGE_ORDER, then an exponentially decaying diffuse tail
-  whose decay follows Eyring and whose level follows from the room's absorption (E = 16 pi (1 - a) / A relative to the direct
-  sound at 1 m), both per octave band.
+  whose decay follows Eyring and whose level follows from the room's absorption (16 pi (1 - a) / A relative to
+  the direct sound at 1 m), both per octave band.
 - From room to room: sound follows the shortest way through the doors. The last door before the listener acts
   as the source, at the full path length and DOOR_LOSS_DB quieter per door; the diffuse tail loses
   S_door / (A + S_door) per door and decays as slowly as the slowest room of the way.
@@ -131,8 +131,8 @@ class PyroomEngine:
 def _room_acoustics(home: Home, index: int) -> _Acoustics:
     """Mean absorption of a room, its surfaces and furniture, and Eyring's decay time.
 
-    A piece of furniture counts as the five open sides of its bounding box, with the mean absorption of its
-    boxes: what is inside a shelf or under a table is hardly reached.
+    A piece of furniture counts as the top and three sides of its bounding box, with the mean absorption of its
+    boxes: sound hardly reaches its back, or what is inside a shelf or under a table.
     """
     floor, height = home.plan.rooms[index].floor, home.plan.height
     w, d = floor.x1 - floor.x0, floor.z1 - floor.z0
@@ -150,7 +150,7 @@ def _room_acoustics(home: Home, index: int) -> _Acoustics:
             sizes = np.array([np.prod(np.subtract(b.high, b.low)) for b in placed.boxes])
             shares = sizes / sizes.sum()
             mean = sum(share * absorbed(b.surface) for share, b in zip(shares, placed.boxes))
-            area = area + (x * z + 2 * y * (x + z)) * mean
+            area = area + (x * z + 1.5 * y * (x + z)) * mean
     # what leaves through a door comes back in part: half of it counts as absorbed
     area = area + 0.5 * sum(_door_area(door) for door in home.plan.doors if index in door.rooms)
     surface = 2 * (w * d + w * height + d * height)

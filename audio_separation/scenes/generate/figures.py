@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def draw_plan(home: Home, path: Path, title: str = "") -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0.02, 0.02, 0.96, 0.92))
 
-    def fill(x0: float, x1: float, z0: float, z1: float, colour: object, **more: object) -> None:
+    def fill(x0: float, x1: float, z0: float, z1: float, colour: Any, **more: Any) -> None:
         axes.add_patch(Rectangle((x0, z0), x1 - x0, z1 - z0, facecolor=colour, **more))
 
     fill(outer.x0, outer.x1, outer.z0, outer.z1, "0.25")

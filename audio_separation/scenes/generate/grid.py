@@ -66,7 +66,8 @@ def navigation_graph(
                 lattice.add_edge((j, i), other)
     if not points:
         return lattice
-    keep = sorted(max(nx.connected_components(lattice), key=len))
+    parts = [sorted(part) for part in nx.connected_components(lattice)]
+    keep = max(parts, key=len)
     number = {key: k for k, key in enumerate(keep)}
     graph = nx.Graph()
     for key in keep:

@@ -98,9 +98,9 @@ def _furnish(
         of_room = furniture.wishes(rng, room.kind, room.floor, character)
         wishes += [(rank, room.index, piece, where) for rank, (piece, where) in enumerate(of_room)]
     # the most important piece of every room comes first: no bedroom without a bed
-    for _, room, piece, where in sorted(wishes, key=lambda wish: wish[:2]):
+    for _, index, piece, where in sorted(wishes, key=lambda wish: wish[:2]):
         for _ in range(40):
-            spot = _try_spot(rng, plan, room, piece, where)
+            spot = _try_spot(rng, plan, index, piece, where)
             if spot is None or not _fits(spot, placed, plan, clearance):
                 continue
             graph = navigation_graph(plan, _obstacles([*placed, spot]), 1.0, walls)

@@ -15,7 +15,7 @@ import trimesh
 
 from audio_separation.scenes.generate.home import Home
 from audio_separation.scenes.generate.materials import Surface
-from audio_separation.scenes.generate.plan import DOOR_HEIGHT_M, WINDOW_SILL_M, WINDOW_TOP_M, Plan, Rect
+from audio_separation.scenes.generate.plan import DOOR_HEIGHT_M, WINDOW_SILL_M, WINDOW_TOP_M, Plan
 
 FURNITURE_LIFT_M = 0.002  # keeps the underside of boxes off the floor: no two surfaces coincide
 
@@ -168,11 +168,6 @@ def _shell_surface(plan: Plan, air: int, axis: int, sign: int, middle: np.ndarra
         ):
             return "window"
     return f"wall_{air}"
-
-
-def solid_rects(plan: Plan, height_m: float) -> list[Rect]:
-    """Air rectangles at a height: what a horizontal cut through the shell shows."""
-    return plan.air() if height_m < DOOR_HEIGHT_M else [room.floor for room in plan.rooms]
 
 
 def write_glb(mesh: HomeMesh, path: Path) -> None:

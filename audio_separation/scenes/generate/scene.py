@@ -26,7 +26,7 @@ from audio_separation.scenes.observations import write_observations
 
 FORMAT_VERSION = 1  # of what the generator draws; raise it when the same seed gives another home
 CHUNK = 3  # receivers or viewpoints a task: about a second of work
-MIN_PAIR_DISTANCE_M = 1.0  # pairs whose decay counts for the RT60 of a room
+MIN_PAIR_DISTANCE_M = 0.99  # pairs whose decay counts for the RT60 of a room
 
 
 @dataclass(frozen=True)

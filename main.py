@@ -27,7 +27,9 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--run-type", required=True, choices=["train", "eval"])
     parser.add_argument("--exp-config", required=True, metavar="YAML", help="experiment file in configs/")
-    parser.add_argument("--model-dir", required=True, metavar="DIR", help="checkpoints, metrics and results of this run")
+    parser.add_argument(
+        "--model-dir", required=True, metavar="DIR", help="checkpoints, metrics and results of this run"
+    )
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config overrides such as SEED 3")
     return parser.parse_intermixed_args(argv)
 

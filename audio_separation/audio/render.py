@@ -8,7 +8,7 @@ each source to int16, as the published simulator does; it exists to compare with
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Sequence
+from typing import NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ class BinauralRenderer:
         rirs: RirStore,
         clips: ClipSource,
         mode: str = "causal",
-        device: str = "cpu",
+        device: Union[str, torch.device] = "cpu",
         cache_mb: float = 512,
         mono_rms: float = 1.2,
     ) -> None:

@@ -19,7 +19,9 @@ from audio_separation.errors import UserError
 
 
 def _data(c: CN) -> None:
-    c.DATASET = "homes"  # homes | mp3d | replica: the folder name in metadata/, binaural_rirs/, scene_observations/
+    c.DATASET = (
+        "homes"  # homes | mp3d | replica: the folder name in metadata/, binaural_rirs/, scene_observations/
+    )
     c.DATA = CN()
     c.DATA.ROOT = "data"  # audio_data/, passive_datasets/, active_datasets/, scene_datasets/
     c.DATA.SOUND_SPACES = "sound_spaces"  # binaural_rirs/, metadata/, scene_observations/
@@ -118,7 +120,9 @@ def _evaluation(c: CN) -> None:
     c.EVAL = CN()
     c.EVAL.AGENT = "policy"  # policy | stand | rotate | random
     c.EVAL.CHECKPOINT = "best"  # all | best | latest | a .pth file
-    c.EVAL.SELECT_BY = "stft_l2"  # metric of `refined`; the checkpoint with the lowest (or highest dB) is best
+    c.EVAL.SELECT_BY = (
+        "stft_l2"  # metric of `refined`; the checkpoint with the lowest (or highest dB) is best
+    )
     c.EVAL.DETERMINISTIC = True  # the likeliest action, not a drawn one
     c.EVAL.REFINE_STEPS = 14  # later steps that may improve an estimate (published protocol)
     c.EVAL.EXTRA_METRICS = False  # also SI-SIR, SI-SAR, SD-SDR, SNR
@@ -154,7 +158,11 @@ def _unknown_key(key: str, known: list[str], where: str) -> UserError:
     last = key.split(".")[-1]
     near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
     near += [k for k in known if k.split(".")[-1] == last and k not in near]
-    hint = f"; near ones: {', '.join(near[:4])}" if near else "; audio_separation/config/default.py lists all keys"
+    hint = (
+        f"; near ones: {', '.join(near[:4])}"
+        if near
+        else "; audio_separation/config/default.py lists all keys"
+    )
     return UserError(f"unknown config key {key} in {where}{hint}")
 
 
@@ -204,7 +212,9 @@ def _leaves(tree: dict, prefix: str = "") -> Iterable[tuple[str, object]]:
 def _merge_file(config: CN, path: Path, known: list[str], seen: tuple[Path, ...] = ()) -> None:
     if not path.is_file():
         near = sorted(str(p) for p in Path("configs").rglob("*.yaml"))
-        raise UserError(f"config file {path} not found; this checkout has: {', '.join(near) or 'no configs/ folder'}")
+        raise UserError(
+            f"config file {path} not found; this checkout has: {', '.join(near) or 'no configs/ folder'}"
+        )
     if path.resolve() in seen:
         raise UserError(f"config file {path} names itself through BASE; remove the cycle")
     try:
@@ -217,7 +227,9 @@ def _merge_file(config: CN, path: Path, known: list[str], seen: tuple[Path, ...]
     bases = tree.pop("BASE", None) or []
     for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str):
-            raise UserError(f"config file {path}: BASE should name one YAML file or a list of them, found {base!r}")
+            raise UserError(
+                f"config file {path}: BASE should name one YAML file or a list of them, found {base!r}"
+            )
         _merge_file(config, path.parent / base, known, (*seen, path.resolve()))
     for key, value in _leaves(tree):
         _set(config, key, value, str(path), known)

@@ -59,7 +59,9 @@ def check_limits(config: CfgNode) -> None:
             raise UserError(f"config key {key} must be at least {least}, found {value(key)}")
     for small, large in ORDERED:
         if value(small) > value(large):  # type: ignore[operator]
-            raise UserError(f"config key {small} is {value(small)}, but may not exceed {large}, which is {value(large)}")
+            raise UserError(
+                f"config key {small} is {value(small)}, but may not exceed {large}, which is {value(large)}"
+            )
     for key, choices in CHOICES.items():
         if value(key) not in choices:
             raise UserError(f"config key {key} must be one of {', '.join(choices)}, found {value(key)!r}")

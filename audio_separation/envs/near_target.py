@@ -42,17 +42,20 @@ def register_envs() -> None:
         )
 
 
+def _magnitude(channels: int) -> spaces.Box:
+    return spaces.Box(0.0, np.inf, (channels, NUM_BINS, NUM_FRAMES), np.float32)
+
+
 def _space(simulator: BatchSimulator, episode_steps: int) -> spaces.Dict:
     scene = next(iter(simulator.scenes.values()))
-    magnitude = dict(low=0.0, high=np.inf, dtype=np.float32)
     parts: dict[str, spaces.Space] = {
-        "mix_logmag": spaces.Box(shape=(2, NUM_BINS, NUM_FRAMES), **magnitude),  # type: ignore[arg-type]
+        "mix_logmag": _magnitude(2),
         "target_class": spaces.Discrete(len(simulator.clips.classes)),
         "pose": spaces.Box(-np.inf, np.inf, (4,), np.float32),
-        "target_mono_mag": spaces.Box(shape=(1, NUM_BINS, NUM_FRAMES), **magnitude),  # type: ignore[arg-type]
+        "target_mono_mag": _magnitude(1),
     }
     if simulator.target_bin:
-        parts["target_bin_mag"] = spaces.Box(shape=(2, NUM_BINS, NUM_FRAMES), **magnitude)  # type: ignore[arg-type]
+        parts["target_bin_mag"] = _magnitude(2)
     if scene.images is not None:
         height, width = scene.images.rgb.shape[2:4]
         parts["rgb"] = spaces.Box(0, 255, (height, width, 3), np.uint8)
@@ -89,12 +92,19 @@ class NearTargetVectorEnv(gymnasium.vector.VectorEnv):
         self.simulator = build_simulator(config, self.episodes, num_envs, torch.device("cpu"), target_bin)
         self.num_envs = num_envs
         self.render_mode = render_mode
-        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": ["rgb_array"], "render_fps": 1}
-        self.single_observation_space = _space(self.simulator, config.TASK.EPISODE_STEPS)
+        self.metadata = {
+            "autoreset_mode": AutoresetMode.NEXT_STEP,
+            "render_modes": ["rgb_array"],
+            "render_fps": 1,
+        }
+        self._spaces = _space(self.simulator, config.TASK.EPISODE_STEPS)
+        self.single_observation_space = self._spaces
         self.single_action_space = spaces.Discrete(len(ACTIONS))
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._estimator = estimator or (lambda obs: mixture_estimate(obs.mix_stft.abs(), config.AUDIO.TARGET_MONO_RMS))
+        self._estimator = estimator or (
+            lambda obs: mixture_estimate(obs.mix_stft.abs(), config.AUDIO.TARGET_MONO_RMS)
+        )
         self._queue: list[Episode] = []
         self._ended = False
         self._last_rgb: Optional[np.ndarray] = None
@@ -151,7 +161,7 @@ class NearTargetVectorEnv(gymnasium.vector.VectorEnv):
 
     def _to_numpy(self, observation: Observation) -> dict[str, np.ndarray]:
         self._last_rgb = None if observation.rgb is None else observation.rgb.cpu().numpy()
-        return {key: getattr(observation, key).cpu().numpy() for key in self.single_observation_space.spaces}
+        return {key: getattr(observation, key).cpu().numpy() for key in self._spaces}
 
 
 class NearTargetEnv(gymnasium.Env):
@@ -189,5 +199,8 @@ class NearTargetEnv(gymnasium.Env):
         return self._batch.render()[0]
 
     def _first(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
-        spaces_ = self._batch.single_observation_space.spaces
-        return {k: np.int64(v[0]) if isinstance(spaces_.get(k), spaces.Discrete) else v[0] for k, v in batch.items()}
+        spaces_ = self._batch._spaces
+        return {
+            k: np.int64(v[0]) if isinstance(spaces_.get(k), spaces.Discrete) else v[0]
+            for k, v in batch.items()
+        }

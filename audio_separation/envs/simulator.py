@@ -57,7 +57,9 @@ def heading_vectors(rotation_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return forward, right
 
 
-def relative_pose(start: np.ndarray, start_deg: np.ndarray, now: np.ndarray, now_deg: np.ndarray) -> np.ndarray:
+def relative_pose(
+    start: np.ndarray, start_deg: np.ndarray, now: np.ndarray, now_deg: np.ndarray
+) -> np.ndarray:
     """Pose in the start frame, ``[E, 3]``: metres forward, metres to the right, heading in (-pi, pi].
 
     Args:
@@ -110,7 +112,9 @@ class BatchSimulator:
     def reset(self, episodes: Sequence[Episode]) -> Observation:
         """Begin one episode in every environment and observe its first second."""
         if len(episodes) != self.num_envs:
-            raise ValueError(f"reset takes one episode per environment: expected {self.num_envs}, got {len(episodes)}")
+            raise ValueError(
+                f"reset takes one episode per environment: expected {self.num_envs}, got {len(episodes)}"
+            )
         self.begin(range(self.num_envs), episodes)
         return self.observe()
 
@@ -142,8 +146,10 @@ class BatchSimulator:
         if actions.shape != (self.num_envs,):
             raise ValueError(f"expected actions of shape ({self.num_envs},), got {actions.shape}")
         if ((actions < HOLD) | (actions >= len(ACTIONS))).any():
-            raise ValueError(f"actions are 0..{len(ACTIONS) - 1} ({', '.join(ACTIONS)}) or {HOLD}, got {actions}")
-        for e in np.flatnonzero(actions == MOVE_FORWARD):
+            raise ValueError(
+                f"actions are 0..{len(ACTIONS) - 1} ({', '.join(ACTIONS)}) or {HOLD}, got {actions}"
+            )
+        for e in np.flatnonzero(actions == MOVE_FORWARD).tolist():
             self.node[e] = self._graph(e).forward[self.node[e], self.rotation[e] // 90]
         turn = np.where(actions == TURN_LEFT, 90, np.where(actions == TURN_RIGHT, -90, 0))
         self.rotation = (self.rotation + turn) % 360

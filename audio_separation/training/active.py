@@ -35,7 +35,9 @@ def build_agent(config: CfgNode, classes: list[str], device: torch.device) -> Ag
     return Agent(separator, build_memory(config), build_policy(config)).to(device)
 
 
-def load_separator(agent: Agent, path: Path, classes: list[str], device: torch.device, config: CfgNode) -> None:
+def load_separator(
+    agent: Agent, path: Path, classes: list[str], device: torch.device, config: CfgNode
+) -> None:
     """Load pretrained separators from a pretraining's model dir or a ``.pth`` file.
 
     Raises:
@@ -73,7 +75,12 @@ class ActiveTrainer:
         self.episodes = load_task_episodes(config)
         self.num_envs = config.NUM_PROCESSES
         self.simulator = build_simulator(
-            config, self.episodes, self.num_envs, world.device, target_bin=False, images=config.POLICY.VISION != "none"
+            config,
+            self.episodes,
+            self.num_envs,
+            world.device,
+            target_bin=False,
+            images=config.POLICY.VISION != "none",
         )
         classes = self.simulator.clips.classes
         self.agent = build_agent(config, classes, world.device)
@@ -95,7 +102,9 @@ class ActiveTrainer:
         train, total = self.config.TRAIN, self.config.NUM_UPDATES
         frames = self.num_envs * self.world.size * self.config.PPO.NUM_STEPS
         writer = MetricWriter(self.dir, self.update, self.world.is_main)
-        progress = Progress("train", "updates", total, self.update, self.config.VERBOSE and self.world.is_main)
+        progress = Progress(
+            "train", "updates", total, self.update, self.config.VERBOSE and self.world.is_main
+        )
         while self.update < total:
             if distributed.any_rank(stop.signal is not None, self.world.device):
                 self._save("state.pth")
@@ -106,7 +115,9 @@ class ActiveTrainer:
             self.update += 1
             metrics = distributed.mean_metrics(metrics, self.world.device)
             rate = progress.rate(self.update)
-            writer.write(self.update, metrics, {"time/updates_per_s": rate, "time/frames_per_s": rate * frames})
+            writer.write(
+                self.update, metrics, {"time/updates_per_s": rate, "time/frames_per_s": rate * frames}
+            )
             if self.update % train.CHECKPOINT_EVERY == 0 or self.update == total:
                 self._save(f"ckpt/ckpt.{self.update}.pth")
             if self.update % train.SAVE_EVERY == 0 or self.update == total:
@@ -129,7 +140,9 @@ class ActiveTrainer:
         everywhere = self.num_envs * self.world.size
         mine = self.world.slice(everywhere)
         order = episode_order(len(self.episodes), self.update, everywhere, config.SEED)[mine]
-        uniform = np.random.default_rng((config.SEED, 3, self.update)).random((steps_count, everywhere))[:, mine]
+        uniform = np.random.default_rng((config.SEED, 3, self.update)).random((steps_count, everywhere))[
+            :, mine
+        ]
         draws = torch.from_numpy(uniform).to(self.world.device)
         self.agent.eval()
         memory = EpisodeMemory(self.agent.memory, config.MEMORY.SIZE)
@@ -140,7 +153,9 @@ class ActiveTrainer:
         for t in range(steps_count):
             heard = self.agent.listen(observation.mix_logmag, observation.target_class)
             refined = memory.add(heard.mono_mag)[:, -1]
-            rgb, depth = shrink_images(observation.rgb, observation.depth, config.POLICY.VISION, config.POLICY.IMAGE_SIZE)
+            rgb, depth = shrink_images(
+                observation.rgb, observation.depth, config.POLICY.VISION, config.POLICY.IMAGE_SIZE
+            )
             output = self.agent.policy(rgb, depth, heard.bin_mag, refined, hidden, going)
             actions = sample_actions(output.logits, draws[t])
             hidden = output.hidden
@@ -181,20 +196,32 @@ class ActiveTrainer:
         not_done = torch.ones_like(rollout.rewards)
         not_done[-1] = 0
         advantages, returns = gae(
-            rollout.rewards, rollout.values, not_done, torch.zeros_like(rollout.values[0]), ppo.GAMMA, ppo.GAE_LAMBDA
+            rollout.rewards,
+            rollout.values,
+            not_done,
+            torch.zeros_like(rollout.values[0]),
+            ppo.GAMMA,
+            ppo.GAE_LAMBDA,
         )
         if ppo.NORMALIZE_ADVANTAGE:
             advantages = distributed.standardise(advantages)
         agent.train()
         sums: dict[str, float] = {}
         for epoch in range(ppo.EPOCHS):
-            order = np.random.default_rng((self.config.SEED, 4, self.update, epoch)).permutation(self.num_envs)
+            order = np.random.default_rng((self.config.SEED, 4, self.update, epoch)).permutation(
+                self.num_envs
+            )
             for part in np.array_split(order, ppo.MINIBATCHES):
                 index = torch.from_numpy(part).to(self.world.device)
                 batch = rollout.envs(index)
                 hidden = agent.policy.initial_hidden(len(part))
                 logits, values = agent.policy.evaluate_sequence(
-                    batch.rgb, batch.depth, batch.bin_mag, batch.refined, hidden, torch.ones_like(batch.rewards)
+                    batch.rgb,
+                    batch.depth,
+                    batch.bin_mag,
+                    batch.refined,
+                    hidden,
+                    torch.ones_like(batch.rewards),
                 )
                 loss = ppo_loss(
                     logits, values, batch.actions, batch.log_prob, advantages[:, index], returns[:, index],
@@ -212,7 +239,10 @@ class ActiveTrainer:
     def update_separator(self, rollout: Rollout) -> dict[str, float]:
         """Supervised epochs of the memory: refined against true mono magnitude (the passive part is frozen)."""
         settings = self.config.MEMORY_UPDATE
-        mono, target = rollout.mono_mag.transpose(0, 1), rollout.target_mono_mag.transpose(0, 1)  # [E, T, 1, F, N]
+        mono, target = (
+            rollout.mono_mag.transpose(0, 1),
+            rollout.target_mono_mag.transpose(0, 1),
+        )  # [E, T, 1, F, N]
         if settings.LR_DECAY:
             for group in self.memory_optimizer.param_groups:
                 group["lr"] = settings.LR * (1 - self.update / self.config.NUM_UPDATES)
@@ -241,9 +271,17 @@ class ActiveTrainer:
         """Gradients of the memory loss over all environments, a few at a time to bound the memory used."""
         memory, config, loss_sum = self.agent.memory, self.config, 0.0
         self.memory_optimizer.zero_grad()
-        for part_mono, part_target in zip(mono.split(config.MEMORY_UPDATE.CHUNK), target.split(config.MEMORY_UPDATE.CHUNK)):
+        for part_mono, part_target in zip(
+            mono.split(config.MEMORY_UPDATE.CHUNK), target.split(config.MEMORY_UPDATE.CHUNK)
+        ):
             loss = memory_loss(
-                memory, part_mono, part_target, taus, config.MEMORY.SIZE, config.MEMORY.LOSS_STEPS, config.MEMORY_UPDATE.LOSS
+                memory,
+                part_mono,
+                part_target,
+                taus,
+                config.MEMORY.SIZE,
+                config.MEMORY.LOSS_STEPS,
+                config.MEMORY_UPDATE.LOSS,
             )
             share = len(part_mono) / len(mono)
             (loss * share).backward()

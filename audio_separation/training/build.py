@@ -19,7 +19,10 @@ def build_trainer(config: CfgNode, model_dir: str, world: World) -> Union[Passiv
     Raises:
         UserError: for an unknown name or bad data.
     """
-    trainers = {"passive": PassiveTrainer, "active": ActiveTrainer}
+    trainers: dict[str, Union[type[PassiveTrainer], type[ActiveTrainer]]] = {
+        "passive": PassiveTrainer,
+        "active": ActiveTrainer,
+    }
     if config.TRAINER not in trainers:
         raise UserError(f"TRAINER is {config.TRAINER!r}; expected one of {', '.join(trainers)}")
     return trainers[config.TRAINER](config, Path(model_dir), world)

@@ -35,7 +35,11 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         with suppress(OSError):
             temporary.unlink()
         kept = f"the last good one stays in {path}" if path.exists() else "no earlier one exists"
-        reason = error.strerror if isinstance(error, OSError) else "not all of it could be written: is the disk full?"
+        reason = (
+            error.strerror
+            if isinstance(error, OSError)
+            else "not all of it could be written: is the disk full?"
+        )
         raise UserError(
             f"cannot write checkpoint {path} ({reason}); {kept}; free some space and run the same command again"
         ) from None
@@ -65,9 +69,13 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     # what torch and its unpickler raise on damaged bytes
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:80] or "it is empty"
-        raise UserError(f"checkpoint {path} is damaged or not a checkpoint ({reason}); use another one") from None
+        raise UserError(
+            f"checkpoint {path} is damaged or not a checkpoint ({reason}); use another one"
+        ) from None
     if not isinstance(content, dict):
-        raise UserError(f"checkpoint {path} should hold a dictionary, found a {type(content).__name__}; use another one")
+        raise UserError(
+            f"checkpoint {path} should hold a dictionary, found a {type(content).__name__}; use another one"
+        )
     return content
 
 
@@ -78,10 +86,14 @@ def restore(module: nn.Module, content: dict[str, Any], key: str, path: Path) ->
         UserError: that names the first tensor that differs.
     """
     if key not in content:
-        raise UserError(f"checkpoint {path} has no {key!r} (it has {', '.join(map(str, content))}); use another one")
+        raise UserError(
+            f"checkpoint {path} has no {key!r} (it has {', '.join(map(str, content))}); use another one"
+        )
     state, own = content[key], module.state_dict()
     if not isinstance(state, dict):
-        raise UserError(f"checkpoint {path} should hold tensors under {key!r}, found a {type(state).__name__}; use another one")
+        raise UserError(
+            f"checkpoint {path} should hold tensors under {key!r}, found a {type(state).__name__}; use another one"
+        )
     missing, foreign = [k for k in own if k not in state], [k for k in state if k not in own]
     if missing or foreign:
         raise UserError(

@@ -23,7 +23,6 @@ from audio_separation.errors import UserError
 _REPORTED = "audio_separation/reported"  # key in the store that all ranks share
 
 
-
 @dataclass(frozen=True)
 class World:
     """This process among the others."""
@@ -51,7 +50,9 @@ def _pick_device(wanted: str, local_rank: int) -> torch.device:
     if wanted not in ("auto", "cpu", "cuda"):
         raise UserError(f"DEVICE is {wanted!r}; expected auto, cpu or cuda")
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise UserError("DEVICE is cuda but torch sees no GPU; use DEVICE auto or cpu, or a CUDA build of torch")
+        raise UserError(
+            "DEVICE is cuda but torch sees no GPU; use DEVICE auto or cpu, or a CUDA build of torch"
+        )
     if wanted != "cpu" and torch.cuda.is_available():
         return torch.device("cuda", local_rank % torch.cuda.device_count())
     return torch.device("cpu")
@@ -256,4 +257,6 @@ def synchronise_batchnorm(module: nn.Module) -> None:
 
 def uneven(what: str, world: World) -> UserError:
     """The error for a number that the processes cannot share evenly."""
-    return UserError(f"{what} must be divisible by the {world.size} processes; change them or --nproc_per_node")
+    return UserError(
+        f"{what} must be divisible by the {world.size} processes; change them or --nproc_per_node"
+    )

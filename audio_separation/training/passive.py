@@ -70,7 +70,9 @@ class PassiveTrainer:
         self._resume()
         passive, device = self.config.PASSIVE, self.world.device
         writer = MetricWriter(self.dir, self.step, self.world.is_main)
-        progress = Progress("pretrain", "steps", passive.NUM_STEPS, self.step, self.config.VERBOSE and self.world.is_main)
+        progress = Progress(
+            "pretrain", "steps", passive.NUM_STEPS, self.step, self.config.VERBOSE and self.world.is_main
+        )
         while self.step < passive.NUM_STEPS:
             if distributed.any_rank(stop.signal is not None, device):
                 self._save("state.pth")
@@ -82,7 +84,9 @@ class PassiveTrainer:
                 metrics.update(self._validate())
             if at_validation or self.step % 10 == 0:
                 rate = progress.rate(self.step)
-                writer.write(self.step, metrics, {"time/steps_per_s": rate, "time/samples_per_s": rate * passive.BATCH})
+                writer.write(
+                    self.step, metrics, {"time/steps_per_s": rate, "time/samples_per_s": rate * passive.BATCH}
+                )
             if at_validation:
                 self._save("state.pth")
             shown = {k.split("/", 1)[1]: v for k, v in metrics.items()}
@@ -130,7 +134,9 @@ class PassiveTrainer:
             for start in range(0, len(data.batch.labels), chunk):
                 for key, value in self._score(data, data.batch.part(slice(start, start + chunk))).items():
                     scores.setdefault(key, []).append(value)
-            metrics.update({f"val_{data.name}/{key}": torch.cat(v).mean().item() for key, v in scores.items()})
+            metrics.update(
+                {f"val_{data.name}/{key}": torch.cat(v).mean().item() for key, v in scores.items()}
+            )
         metrics = distributed.mean_metrics(metrics, self.world.device)
         if metrics["val_unheard/stft_l2"] < self.best:
             self.best = metrics["val_unheard/stft_l2"]

@@ -25,7 +25,9 @@ class PassiveBatch(NamedTuple):
         return PassiveBatch(self.points[index], self.sounds[index], self.seconds[index], self.labels[index])
 
 
-def draw_batch(points: PassivePoints, clips: ClipLibrary, count: int, rng: np.random.Generator) -> PassiveBatch:
+def draw_batch(
+    points: PassivePoints, clips: ClipLibrary, count: int, rng: np.random.Generator
+) -> PassiveBatch:
     """Draw ``count`` places and, for each, a target and distractors of other classes.
 
     Every class is equally likely, then every clip of it, then every second; classes that are only ever

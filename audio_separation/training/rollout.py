@@ -25,7 +25,8 @@ class Rollout(NamedTuple):
 
     def envs(self, index: Tensor) -> Rollout:
         """The same steps of some environments."""
-        return Rollout(*(None if field is None else field[:, index] for field in self))
+        picked = [None if field is None else field[:, index] for field in self]
+        return Rollout(*picked)  # type: ignore[arg-type]
 
 
 def stack_steps(steps: list[dict[str, Optional[Tensor]]], rewards: Tensor) -> Rollout:

@@ -64,8 +64,12 @@ def commit_id() -> str:
     """The checked-out commit, ``+changes`` where the tree differs from it, or ``unknown`` outside git."""
     root = Path(__file__).resolve().parents[2]
     try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        status = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True
+        )
+        status = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head.stdout.strip() + ("+changes" if status.stdout.strip() else "")
@@ -96,9 +100,15 @@ def claim_run_dir(path: Path, config: CfgNode) -> bool:
     record = path / "run.json"
     try:
         begun = record.exists()
-        others = [] if begun or not path.exists() else [p.name for p in path.iterdir() if not p.name.startswith(".")]
+        others = (
+            []
+            if begun or not path.exists()
+            else [p.name for p in path.iterdir() if not p.name.startswith(".")]
+        )
     except OSError as error:
-        raise UserError(f"--model-dir {path} is no folder that can be read ({error.strerror}); give another") from None
+        raise UserError(
+            f"--model-dir {path} is no folder that can be read ({error.strerror}); give another"
+        ) from None
     if others:
         raise UserError(
             f"model dir {path} holds files that are no run of ours ({', '.join(sorted(others)[:3])}); "

@@ -40,6 +40,7 @@ DOOR_LOSS_DB = 4.0
 SHADOW_DB = 14.0  # loss of the far ear at high frequencies, straight to one side
 DIRECT_PEAK = 0.6  # of a source 1 m ahead, before acoustics.GAIN: matches the levels of the ray tracer
 _LENGTH = int(MAX_LENGTH_S * RATE_HZ)
+_EARLY = 8192  # samples that hold the image sources: half a second is 170 m
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class PyroomEngine:
         self.doors.add_nodes_from(range(len(self.rooms)))
         for number, door in enumerate(home.plan.doors):
             self.doors.add_edge(*door.rooms, door=number)
-        self.bands = _band_filters(2 * _LENGTH)
+        self.early_bands, self.tail_bands = _band_filters(_EARLY), _band_filters(2 * _LENGTH)
         self.settings: dict[str, object] = {"image_order": IMAGE_ORDER, "head_radius_m": HEAD_RADIUS_M}
 
     def responses(self, receiver: int, sources: list[int]) -> dict[tuple[int, int], np.ndarray]:
@@ -80,10 +81,13 @@ class PyroomEngine:
         out = {}
         for source in sources:
             images, tail = self._paths(receiver, source)
-            noise = self._tail(tail, receiver, source)
+            noise = _sum_bands(self._tail(tail, receiver, source), self.tail_bands)[:, :_LENGTH]
             for azimuth in AZIMUTHS:
-                early = _binaural(images, -azimuth % 360)
-                out[azimuth, source] = self._assemble(early, noise)
+                response = noise.copy()
+                early = _sum_bands(_binaural(images, -azimuth % 360), self.early_bands)
+                # filters have no delay, so what precedes the first image wraps round to the end: a trace
+                response[:, :_EARLY] += early
+                out[azimuth, source] = DIRECT_PEAK * response
         return out
 
     def _paths(self, receiver: int, source: int) -> tuple[_Images, tuple[np.ndarray, np.ndarray, float]]:
@@ -121,11 +125,6 @@ class PyroomEngine:
         side = min(floor.x1 - floor.x0, floor.z1 - floor.z0, self.home.plan.height)
         fade = np.clip(elapsed * SOUND_SPEED_M_S / (IMAGE_ORDER * side), 0, 1)
         return (envelope * fade)[:, None] * rng.standard_normal((1, 2, _LENGTH))
-
-    def _assemble(self, early: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """Sums the bands [6, 2, L] of both parts, each through its filter -> [2, L]."""
-        spectra = np.fft.rfft(early + noise, n=2 * _LENGTH, axis=-1)
-        return DIRECT_PEAK * np.fft.irfft((spectra * self.bands[:, None]).sum(axis=0), axis=-1)[:, :_LENGTH]
 
 
 def _room_acoustics(home: Home, index: int) -> _Acoustics:
@@ -213,7 +212,7 @@ def _binaural(images: _Images, rotation_deg: float) -> np.ndarray:
     frequency = np.asarray(BANDS_HZ, float)[:, None]
     height = frequency**2 / (frequency**2 + 1500.0**2)  # 0 at low, 1 at high frequencies
     behind = -3.0 * height * np.maximum(-(unit @ ahead), 0.0)
-    out = np.zeros((len(BANDS_HZ), 2, _LENGTH))
+    out = np.zeros((len(BANDS_HZ), 2, _EARLY))
     for ear, side in enumerate((-1.0, 1.0)):
         facing = side * (unit @ right)  # 1: straight at this ear
         theta = np.arcsin(np.clip(facing, -1, 1))
@@ -224,11 +223,17 @@ def _binaural(images: _Images, rotation_deg: float) -> np.ndarray:
         gains = strength * 10 ** (level / 20)
         first = np.floor(place).astype(int)
         rest = place - first
-        keep = (first >= 0) & (first < _LENGTH - 1)
+        keep = (first >= 0) & (first < _EARLY - 1)
         for band in range(len(BANDS_HZ)):
             np.add.at(out[band, ear], first[keep], (gains[band] * (1 - rest))[keep])
             np.add.at(out[band, ear], first[keep] + 1, (gains[band] * rest)[keep])
     return out
+
+
+def _sum_bands(trains: np.ndarray, filters: np.ndarray) -> np.ndarray:
+    """Each band [6, 2, L] through its filter [6, K], added up -> [2, 2 (K - 1)]."""
+    length = 2 * (filters.shape[1] - 1)
+    return np.fft.irfft((np.fft.rfft(trains, n=length, axis=-1) * filters[:, None]).sum(axis=0), n=length)
 
 
 def _band_filters(length: int) -> np.ndarray:

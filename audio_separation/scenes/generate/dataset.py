@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -19,6 +15,7 @@ from tqdm import tqdm
 from audio_separation.audio.clips import ClipLibrary
 from audio_separation.errors import UserError
 from audio_separation.scenes.episodes import make_active_episodes, save_episodes
+from audio_separation.scenes.generate.parallel import run_tasks
 from audio_separation.scenes.generate.plan import Preset, preset_named
 from audio_separation.scenes.generate.scene import (
     Scene,
@@ -127,41 +124,6 @@ def _counted(bar: tqdm, results: Iterator[Any], parts: list[list[int]]) -> Itera
     for part, result in zip(parts, results):
         bar.update(len(part))
         yield result
-
-
-@contextmanager
-def run_tasks(tasks: list[tuple], jobs: int, backend: str) -> Iterator[Iterator[Any]]:
-    """Runs tasks (function, argument, ...) in parallel; gives their results in order, as they are ready.
-
-    On leaving by an exception (Ctrl-C among them) the worker processes are ended at once.
-    """
-    from joblib import Parallel, delayed, parallel_config
-
-    calls = (delayed(_quietly_interruptible)(os.getpid(), *task) for task in tasks)
-    if backend == "ray":
-        from ray.util.joblib import register_ray
-
-        register_ray()
-    # Ray's backend has no generators: it hands everything over at the end
-    mode = "list" if backend == "ray" else "generator"
-    try:
-        with parallel_config(
-            backend=backend, n_jobs=jobs, inner_max_num_threads=1 if backend == "loky" else None
-        ):
-            yield iter(Parallel(return_as=mode, max_nbytes=None)(calls))
-    except BaseException:
-        if backend == "loky":
-            from joblib.externals.loky import get_reusable_executor
-
-            get_reusable_executor().shutdown(wait=False, kill_workers=True)
-        raise
-
-
-def _quietly_interruptible(main_pid: int, function: Callable, *arguments: Any) -> Any:
-    """Runs a task; in a worker process Ctrl-C is left to the main process, which ends the workers."""
-    if os.getpid() != main_pid and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return function(*arguments)
 
 
 def make_datasets(paths: DatasetPaths, settings: Settings) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Optional
 
+import torch
 from yacs.config import CfgNode
 
 from audio_separation.config import get_config
 from audio_separation.scenes.layout import DatasetPaths
+from audio_separation.training.build import build_trainer
+from audio_separation.training.distributed import World
 
 REPO = Path(__file__).resolve().parents[1]
 SMALL = {
@@ -54,3 +57,23 @@ def small_overrides(paths: DatasetPaths, **changes: object) -> list[str]:
 def small_config(paths: DatasetPaths, exp_config: Optional[str] = None, **changes: object) -> CfgNode:
     """The frozen config of tiny networks on the dataset at ``paths``."""
     return get_config(exp_config and str(REPO / exp_config), small_overrides(paths, **changes))
+
+
+class NoStop:
+    """Stands for StopRequest in a run within the test process: no signal handlers; stops after ``checks`` looks."""
+
+    exit_code = 143
+
+    def __init__(self, checks: float = float("inf")):
+        self._left = checks
+
+    @property
+    def signal(self) -> Optional[int]:
+        self._left -= 1
+        return None if self._left >= 0 else 15
+
+
+def train(config: CfgNode, model_dir: Path, stop_after: float = float("inf")) -> int:
+    """Train in this process as ``main.py`` does; ``stop_after`` steps or updates a signal arrives."""
+    world = World(rank=0, size=1, local_rank=0, local_size=1, device=torch.device("cpu"))
+    return build_trainer(config, str(model_dir), world).run(NoStop(stop_after))  # type: ignore[arg-type]

@@ -67,7 +67,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--backend",
         choices=("loky", "dask", "ray"),
         default="loky",
-        help="joblib backend: processes of this machine, or a cluster to which dask or ray is connected "
+        help="joblib backend: processes of this machine, or the cluster at DASK_SCHEDULER_ADDRESS or RAY_ADDRESS "
         "(%(default)s)",
     )
     add("--figures", action="store_true", help="also write plan.png and views.png beside each home's mesh")

@@ -21,6 +21,7 @@ from audio_separation.errors import UserError
 from audio_separation.scenes.episodes import load_episodes, validate_episodes
 from audio_separation.scenes.generate import dataset
 from audio_separation.scenes.generate.home import make_home
+from audio_separation.scenes.generate.parallel import connect, run_tasks
 from audio_separation.scenes.generate.plan import PRESETS, Preset
 from audio_separation.scenes.generate.scene import Scene, SceneWriter, Settings, home_record, source_nodes
 from audio_separation.scenes.graph import load_graph
@@ -230,3 +231,15 @@ def test_mistakes_on_the_command_line_are_one_line_and_status_2(tmp_path: Path) 
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1 and "prepare_audio.py" in result.stderr
     assert not (tmp_path / "sound_spaces").exists()
+
+
+def test_a_cluster_backend_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UserError, match=r"--backend dask: .*pip install 'dask\[distributed\]'"):
+        connect("dask")
+
+
+def test_tasks_give_their_results_in_order_from_other_processes() -> None:
+    tasks = [(divmod, number, 3) for number in range(6)]
+    with run_tasks(tasks, jobs=2, backend="loky") as results:
+        assert list(results) == [divmod(number, 3) for number in range(6)]

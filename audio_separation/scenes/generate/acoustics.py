@@ -4,7 +4,7 @@ Conventions. Microphones and sources are EAR_HEIGHT_M above their nodes. An agen
 counter-clockwise about +Y, 0 facing -Z) hears the responses of azimuth -r mod 360; channel 0 is the left ear.
 Sample n of a response is the time n / 16000 s after the source emitted: the direct sound of a source at
 distance d lies at d / 343 s. Levels are physical relative to one another: one gain, GAIN, for the whole
-dataset, chosen so that a source 1 m straight to one side has a direct peak of 0.36 at that ear and mixtures of
+dataset, chosen so that a source 1 m straight to one side has a direct peak of 0.5 at that ear and mixtures of
 clips with an RMS of 0.05-0.1 do not clip.
 
 A node that is both receiver and source: the source sits SAME_NODE_DROP_M straight below the microphones (as if
@@ -25,7 +25,7 @@ from audio_separation.scenes.generate.mesh import HomeMesh
 RATE_HZ = 16000
 SOUND_SPEED_M_S = 343.0
 AZIMUTHS = (0, 90, 180, 270)
-GAIN = 0.5
+GAIN = 0.7
 SAME_NODE_DROP_M = 0.35
 TAIL_DB = -70.0
 MAX_LENGTH_S = 1.0

@@ -12,6 +12,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Callable
 
+from audio_separation.errors import UserError
+
+
+def connect(backend: str) -> None:
+    """Connects to the cluster of a backend: DASK_SCHEDULER_ADDRESS or RAY_ADDRESS, else one of this machine.
+
+    Raises:
+        UserError: the backend's package is not installed, or nothing answers at the address.
+    """
+    try:
+        if backend == "dask":
+            from distributed import Client
+
+            Client(os.environ.get("DASK_SCHEDULER_ADDRESS"))
+        elif backend == "ray":
+            import ray
+            from ray.util.joblib import register_ray
+
+            ray.init(ignore_reinit_error=True)
+            register_ray()
+    except ImportError as error:
+        wanted = {"dask": "dask[distributed]", "ray": "ray"}[backend]
+        raise UserError(f"--backend {backend}: {error}; pip install '{wanted}', or use loky.") from error
+    except (OSError, ConnectionError) as error:
+        raise UserError(f"--backend {backend}: cannot connect to the cluster ({error}).") from error
+
 
 @contextmanager
 def run_tasks(tasks: list[tuple], jobs: int, backend: str) -> Iterator[Iterator[Any]]:
@@ -22,10 +48,7 @@ def run_tasks(tasks: list[tuple], jobs: int, backend: str) -> Iterator[Iterator[
     from joblib import Parallel, delayed, parallel_config
 
     calls = (delayed(_quietly_interruptible)(os.getpid(), *task) for task in tasks)
-    if backend == "ray":
-        from ray.util.joblib import register_ray
-
-        register_ray()
+    connect(backend)
     # Ray's backend has no generators: it hands everything over at the end
     mode = "list" if backend == "ray" else "generator"
     try:

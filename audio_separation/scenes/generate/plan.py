@@ -49,7 +49,7 @@ PRESETS = {
     ),
     "small": Preset(
         lattices=((9, 7), (10, 7), (9, 8), (8, 8), (10, 8)),
-        rooms=(3, 5),
+        rooms=(4, 5),
         nodes=(40, 64),
         scenes=(16, 4, 6),
         episodes=(1000, 60),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import wave
@@ -184,6 +185,18 @@ def test_nothing_half_written_appears_under_a_final_name(
         with pytest.raises(KeyboardInterrupt):
             writer.write_rirs(broken())
         assert not writer.rir_path.exists() and not writer.finished()
+
+
+def test_episodes_over_another_corpus_are_announced(
+    made: DatasetPaths, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(made.data_root.parent, tmp_path / "copy")
+    other = dataset.dataset_paths(tmp_path / "copy", "recordings")
+    (other.corpus_root.parent / "synthetic").rename(other.corpus_root)
+    dataset.make_datasets(other, SETTINGS)
+    assert "now plays the corpus recordings, not synthetic" in capsys.readouterr().err
+    dataset.make_datasets(other, SETTINGS)
+    assert capsys.readouterr().err == ""
 
 
 def test_other_settings_are_refused_with_the_difference(made: DatasetPaths) -> None:

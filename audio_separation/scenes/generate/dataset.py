@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
@@ -27,7 +28,7 @@ from audio_separation.scenes.generate.scene import (
     view_task,
 )
 from audio_separation.scenes.graph import load_graph
-from audio_separation.scenes.layout import DatasetPaths
+from audio_separation.scenes.layout import DatasetPaths, write_atomic
 from audio_separation.scenes.passive import make_passive_points, save_passive
 from audio_separation.scenes.splits import SPLITS, write_splits
 
@@ -129,8 +130,10 @@ def _counted(bar: tqdm, results: Iterator[Any], parts: list[list[int]]) -> Itera
 def make_datasets(paths: DatasetPaths, settings: Settings) -> None:
     """Writes splits.json, the passive points and the active episodes over the finished scenes.
 
-    Everything is drawn from the seed and cheap, so it is written anew each time.
+    Everything is drawn from the seed and cheap, so it is written anew each time; where that replaces episodes
+    over the sounds of another corpus, it is said on stderr.
     """
+    _note_corpus(paths)
     preset = preset_named(settings.preset)
     scenes = scenes_of(preset)
     libraries = {
@@ -159,3 +162,15 @@ def make_datasets(paths: DatasetPaths, settings: Settings) -> None:
             )
             save_episodes(paths.active_root, split, episodes, graphs)
     write_splits(paths.metadata_root, {s: [c.name for c in scenes if c.split == s] for s in SPLITS})
+
+
+def _note_corpus(paths: DatasetPaths) -> None:
+    """Keeps the name of the corpus beside the episodes, and says when it changes."""
+    note = paths.active_root / "made_with.json"
+    before = json.loads(note.read_text())["corpus"] if note.is_file() else paths.corpus
+    if before != paths.corpus:
+        print(
+            f"generate_homes: {paths.active_root} now plays the corpus {paths.corpus}, not {before}.",
+            file=sys.stderr,
+        )
+    write_atomic(note, json.dumps({"corpus": paths.corpus}).encode())

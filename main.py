@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 EPILOG = """
@@ -44,6 +45,8 @@ def main(argv: list[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except SystemExit as left:  # a rank that leaves because another has told the mistake
+        return int(left.code or 0)
     except KeyboardInterrupt:  # while importing; later on StopRequest takes the signal
         return 130
 
@@ -69,4 +72,9 @@ def _run(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    if "WORLD_SIZE" in os.environ:
+        from audio_separation.training.distributed import leave
+
+        leave(status)
+    sys.exit(status)

@@ -52,6 +52,7 @@ def load_scenes(paths: DatasetPaths, names: Iterable[str], images: bool) -> dict
     """Read graph and, if asked for, the cached RGB-D of each scene."""
     scenes = {}
     for name in sorted(set(names)):
+        paths.require(paths.metadata(name), f"metadata of scene {name}")
         graph = load_graph(paths.metadata(name))
         scenes[name] = Scene(graph, load_observations(paths.observations(name), graph) if images else None)
     return scenes
@@ -96,8 +97,12 @@ def build_simulator(
     paths = paths_from_config(config)
     clips = open_clips(config)
     scenes = load_scenes(paths, (episode.scene for episode in episodes), images)
-    validate_episodes(episodes, clips, {name: scene.graph for name, scene in scenes.items()})
-    _check_sources(episodes, paths.active_root / config.DATA.SPLIT)
+    folder = paths.active(config.DATA.SPLIT)
+    try:
+        validate_episodes(episodes, clips, {name: scene.graph for name, scene in scenes.items()})
+    except UserError as error:
+        raise UserError(f"{folder}: {error} (corpus {clips.folder})") from None
+    _check_sources(episodes, folder)
     return BatchSimulator(
         scenes,
         clips,

@@ -9,10 +9,11 @@ number of environments only, not on how they are spread.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Callable, Iterable, Iterator, Optional
+from typing import Any, Callable, Iterable, Iterator, NoReturn, Optional
 
 import torch
 import torch.distributed as dist
@@ -85,6 +86,17 @@ def close_world() -> None:
     """Leave the process group, if there is one."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def leave(status: int) -> NoReturn:
+    """End one of several processes with ``status``, without the interpreter's clean-up.
+
+    With Gloo, a communication thread that is still there then aborts the process now and then (measured: in 2
+    of 20 runs of two processes), and torchrun would call a finished run failed.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def barrier() -> None:

@@ -89,8 +89,7 @@ def test_one_mistake_under_torchrun_is_told_once_and_without_tracebacks_of_ours(
     assert [line for line in done.stderr.splitlines() if line.startswith("error:")] == [
         f"error: model dir {tmp_path / 'run'} holds files that are no run of ours (foreign); give an empty or new --model-dir"
     ]
-    ours = done.stderr.split("torch.distributed.elastic")[0]  # torchrun then adds its own report
-    assert "Traceback" not in ours
+    assert 'main.py", line' not in done.stderr  # torchrun adds a traceback of its own
 
 
 def test_ctrl_c_on_torchrun_saves_and_the_run_goes_on(tiny, passive_run, tmp_path):

@@ -52,6 +52,7 @@ def main() -> None:
     (out / f"rank{world.rank}.json").write_text(json.dumps(collectives(world.rank)))
     dist.barrier()
     distributed.close_world()
+    distributed.leave(0)
 
 
 if __name__ == "__main__":

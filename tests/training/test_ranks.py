@@ -74,6 +74,8 @@ def test_collectives(two_ranks):
         assert rank["gradient"] == [0.5] * 3
         assert rank["any"] == [True, False]
         assert rank["told"] == "only rank 0 looked"
+    # a mistake that only rank 1 met: it tells, and rank 0 leaves quietly instead of with a lost connection
+    assert (zero["left"], one["left"]) == ("SystemExit(2)", "UserError('seen by rank 1')")
 
 
 def test_one_mistake_under_torchrun_is_told_once_and_without_tracebacks_of_ours(tiny, tmp_path):
@@ -110,3 +112,7 @@ def test_ctrl_c_on_torchrun_saves_and_the_run_goes_on(tiny, passive_run, tmp_pat
     assert 1 <= done < 30, errors[-2000:]
     # the state of the very last update was saved: nothing is lost
     assert torch.load(run / "state.pth", weights_only=True)["update"] == done
+    # one process with as many environments goes on from there
+    config = get_config(None, small_overrides(tiny, **active(passive_run, 4, updates=30)))
+    assert train(config, run, stop_after=1) == 143
+    assert metrics.read_text().count("\n") == done + 1

@@ -39,6 +39,18 @@ def collectives(rank: int) -> dict[str, object]:
     }
 
 
+def leave_by_a_mistake_of_rank_1() -> str:
+    """How this rank leaves when rank 1 alone meets a mistake while rank 0 waits for it."""
+    try:
+        with distributed.join_world("cpu", 1) as world:
+            if world.rank == 1:
+                raise UserError("seen by rank 1")
+            dist.barrier()
+    except (UserError, SystemExit) as error:
+        return repr(error)
+    return "stayed"
+
+
 def _fail() -> None:
     raise UserError("only rank 0 looked")
 
@@ -49,9 +61,8 @@ def main() -> None:
     for name, overrides in plans.items():
         code = build_trainer(get_config(None, overrides), str(out / name), world).run(RUNNING)  # type: ignore[arg-type]
         assert code == 0
-    (out / f"rank{world.rank}.json").write_text(json.dumps(collectives(world.rank)))
-    dist.barrier()
-    distributed.close_world()
+    found = {**collectives(world.rank), "left": leave_by_a_mistake_of_rank_1()}
+    (out / f"rank{world.rank}.json").write_text(json.dumps(found))
     distributed.leave(0)
 
 

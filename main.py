@@ -8,11 +8,15 @@ import sys
 
 EPILOG = """
 examples
-  pretrain the separators      python main.py --run-type train --exp-config configs/pretrain_passive.yaml --model-dir runs/passive
-  train the agent, 2 processes torchrun --nproc_per_node 2 main.py --run-type train --exp-config configs/train/near_target.yaml \\
-                                 --model-dir runs/near TRAIN.PASSIVE_CHECKPOINT runs/passive
-  validate all checkpoints     python main.py --run-type eval --exp-config configs/val/near_target_unheard.yaml --model-dir runs/near
-  test the best one            python main.py --run-type eval --exp-config configs/test/near_target_unheard.yaml --model-dir runs/near
+  pretrain the separators
+    python main.py --run-type train --exp-config configs/pretrain_passive.yaml --model-dir runs/passive
+  train the agent with two processes
+    torchrun --standalone --nproc_per_node 2 main.py --run-type train --exp-config configs/train/near_target.yaml \\
+      --model-dir runs/near TRAIN.PASSIVE_CHECKPOINT runs/passive
+  validate all checkpoints
+    python main.py --run-type eval --exp-config configs/val/near_target_unheard.yaml --model-dir runs/near
+  test the best one
+    python main.py --run-type eval --exp-config configs/test/near_target_unheard.yaml --model-dir runs/near
 
 KEY VALUE pairs override the config; all keys with their meaning: audio_separation/config/default.py.
 Run a stopped training again with the same command and it goes on.

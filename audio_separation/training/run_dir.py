@@ -100,15 +100,14 @@ def claim_run_dir(path: Path, config: CfgNode) -> bool:
     record = path / "run.json"
     try:
         begun = record.exists()
-        others = (
-            []
-            if begun or not path.exists()
-            else [p.name for p in path.iterdir() if not p.name.startswith(".")]
-        )
+        inside = [] if begun or not path.exists() else [p.name for p in path.iterdir()]
     except OSError as error:
         raise UserError(
             f"--model-dir {path} is no folder that can be read ({error.strerror}); give another"
         ) from None
+    others = [
+        name for name in inside if not name.startswith(".") and name != "eval"
+    ]  # scores of a scripted agent
     if others:
         raise UserError(
             f"model dir {path} holds files that are no run of ours ({', '.join(sorted(others)[:3])}); "
@@ -130,7 +129,8 @@ def claim_run_dir(path: Path, config: CfgNode) -> bool:
     if differing:
         shown = "; ".join(f"{k} is {old.get(k)!r} there, {new[k]!r} now" for k in differing[:3])
         raise UserError(
-            f"model dir {path} holds another experiment ({shown}); give another --model-dir, or the same settings to resume"
+            f"model dir {path} holds another experiment ({shown}); give another --model-dir, "
+            "or the same settings to resume"
         )
     return True
 

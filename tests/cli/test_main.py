@@ -96,7 +96,9 @@ def test_examples_of_the_help_name_files_that_exist():
 
 
 def test_overrides_may_stand_before_the_options():
-    args = main.parse_args(["SEED", "3", "--run-type", "train", "--exp-config", "a", "PPO.LR", "1", "--model-dir", "b"])
+    args = main.parse_args(
+        ["SEED", "3", "--run-type", "train", "--exp-config", "a", "PPO.LR", "1", "--model-dir", "b"]
+    )
     assert args.overrides == ["SEED", "3", "PPO.LR", "1"]
 
 
@@ -135,14 +137,23 @@ def test_cuda_without_a_gpu(tiny, tmp_path, capsys):
 
 
 def test_missing_config_file(tmp_path, capsys):
-    arguments = ["--run-type", "train", "--exp-config", "configs/none.yaml", "--model-dir", str(tmp_path / "run")]
+    arguments = [
+        "--run-type",
+        "train",
+        "--exp-config",
+        "configs/none.yaml",
+        "--model-dir",
+        str(tmp_path / "run"),
+    ]
     assert "configs/none.yaml not found" in error_of(arguments, capsys)
 
 
 # ---- data that is missing ------------------------------------------------------------------------------
 @pytest.mark.parametrize("trainer", ["passive", "active"])
 @pytest.mark.parametrize("folder", ["data", "sound_spaces", "data/audio_data", "data/{}_datasets"])
-def test_a_missing_folder_names_the_command_that_makes_it(broken, tmp_path, passive_dir, capsys, trainer, folder):
+def test_a_missing_folder_names_the_command_that_makes_it(
+    broken, tmp_path, passive_dir, capsys, trainer, folder
+):
     shutil.rmtree(tmp_path / folder.format(trainer))
     line = error_of(command(trainer, broken, tmp_path / "run", TRAIN__PASSIVE_CHECKPOINT=passive_dir), capsys)
     assert "generate_homes.py" in line and str(tmp_path) in line
@@ -309,8 +320,12 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("trainer", "damage"), CASES, ids=[f"{t}-{d.__name__}-{i}" for i, (t, d) in enumerate(CASES)])
-def test_damaged_data_is_named_and_spoils_nothing(tiny, broken, tmp_path, passive_dir, capsys, trainer, damage):
+@pytest.mark.parametrize(
+    ("trainer", "damage"), CASES, ids=[f"{t}-{d.__name__}-{i}" for i, (t, d) in enumerate(CASES)]
+)
+def test_damaged_data_is_named_and_spoils_nothing(
+    tiny, broken, tmp_path, passive_dir, capsys, trainer, damage
+):
     expected = damage(broken)
     changes = {"TRAIN__PASSIVE_CHECKPOINT": passive_dir}
     line = error_of(command(trainer, broken, tmp_path / "run", **changes), capsys)

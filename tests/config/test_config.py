@@ -37,7 +37,9 @@ def test_the_published_sizes_are_the_defaults():  # DESIGN sections 6 and 7
     assert (config.PASSIVE.BATCH, config.PASSIVE.MAX_GRAD_NORM, config.NUM_PROCESSES) == (128, 0.8, 14)
 
 
-@pytest.mark.parametrize("path", sorted((REPO / "configs").rglob("*.yaml")), ids=lambda p: str(p.relative_to(REPO)))
+@pytest.mark.parametrize(
+    "path", sorted((REPO / "configs").rglob("*.yaml")), ids=lambda p: str(p.relative_to(REPO))
+)
 def test_every_config_of_the_repository_loads(path):
     assert get_config(str(path)).is_frozen()
 

@@ -17,7 +17,7 @@ from audio_separation.envs.near_target import NearTargetEnv, NearTargetVectorEnv
 from audio_separation.envs.rewards import mixture_estimate, separation_reward
 
 sys.path.insert(0, str(Path(__file__).parent))
-from contract import assert_in_space, assert_same, check_contract, play  # noqa: E402
+from contract import assert_in_space, assert_same, check_contract, play
 
 STEPS = 4
 

@@ -51,7 +51,13 @@ def simulate(config, *episodes: Episode, target_bin: bool = True) -> BatchSimula
 
 @pytest.mark.parametrize(
     ("start", "rotation", "nodes"),
-    [(0, 0, [5, 3, 4, 4]), (0, 270, [1, 2, 2, 2]), (0, 90, [0] * 4), (0, 180, [0] * 4), (4, 180, [3, 5, 0, 0])],
+    [
+        (0, 0, [5, 3, 4, 4]),
+        (0, 270, [1, 2, 2, 2]),
+        (0, 90, [0] * 4),
+        (0, 180, [0] * 4),
+        (4, 180, [3, 5, 0, 0]),
+    ],
 )
 def test_forward_follows_the_edges_and_stops_at_their_end(config, start, rotation, nodes):
     simulator = simulate(config, episode(start, rotation))
@@ -157,7 +163,12 @@ def test_observing_again_changes_nothing(config):
 
 def test_an_episode_is_the_same_alone_and_among_others(config):
     mine = episode(0, 90, target=5, seconds=(7, 2))
-    others = [episode(2, 0, 3, 5, (1, 1)), episode(3, 180, 2, 0, (9, 9)), episode(4, 0), episode(1, 270, 4, 2)]
+    others = [
+        episode(2, 0, 3, 5, (1, 1)),
+        episode(3, 180, 2, 0, (9, 9)),
+        episode(4, 0),
+        episode(1, 270, 4, 2),
+    ]
     alone, among = simulate(config, mine), simulate(config, *others[:2], mine, *others[2:])
     for action in (None, TURN_RIGHT, MOVE_FORWARD):
         if action is not None:

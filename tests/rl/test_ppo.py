@@ -61,7 +61,15 @@ def by_hand(ratio: float, advantage: float, clip: float) -> torch.Tensor:
     logits = torch.tensor([[[math.log(p), math.log((1 - p) / 2), math.log((1 - p) / 2)]]])
     one = torch.ones(1, 1)
     return ppo_loss(
-        logits, one, torch.zeros(1, 1, dtype=torch.int64), one * math.log(0.25), one * advantage, one, clip, 0.5, 0.0
+        logits,
+        one,
+        torch.zeros(1, 1, dtype=torch.int64),
+        one * math.log(0.25),
+        one * advantage,
+        one,
+        clip,
+        0.5,
+        0.0,
     )
 
 
@@ -84,12 +92,22 @@ def test_clipped_surrogate_by_hand(ratio, advantage, surrogate, clipped):
     assert loss.value.item() == 0 and loss.total.item() == pytest.approx(-surrogate, rel=1e-5)
 
 
-@pytest.mark.parametrize(("ratio", "advantage", "pushes"), [(1.5, 2.0, 0), (0.5, 2.0, -1), (1.5, -2.0, 1), (0.5, -2.0, 0)])
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "pushes"), [(1.5, 2.0, 0), (0.5, 2.0, -1), (1.5, -2.0, 1), (0.5, -2.0, 0)]
+)
 def test_gradient_stops_where_the_ratio_is_clipped_for_the_better(ratio, advantage, pushes):
     logits = torch.tensor([math.log(ratio / 4), math.log(1 - ratio / 4)], requires_grad=True)
     one = torch.ones(1, 1)
     loss = ppo_loss(
-        logits[None, None], one, torch.zeros(1, 1, dtype=torch.int64), one * math.log(0.25), one * advantage, one, 0.1, 0, 0
+        logits[None, None],
+        one,
+        torch.zeros(1, 1, dtype=torch.int64),
+        one * math.log(0.25),
+        one * advantage,
+        one,
+        0.1,
+        0,
+        0,
     )
     loss.total.backward()
     assert np.sign(logits.grad[0].item()) == pushes
@@ -113,8 +131,12 @@ def test_whole_loss_by_hand():
 
 def test_log_prob_and_entropy_of_known_distributions():
     logits = torch.tensor([[0.0, 0.0, 0.0], [0.0, math.log(2), -1e9]])
-    torch.testing.assert_close(entropy(logits), torch.tensor([math.log(3), math.log(3) - 2 / 3 * math.log(2)]))
-    torch.testing.assert_close(log_prob(logits, torch.tensor([2, 1])), torch.tensor([-math.log(3), math.log(2 / 3)]))
+    torch.testing.assert_close(
+        entropy(logits), torch.tensor([math.log(3), math.log(3) - 2 / 3 * math.log(2)])
+    )
+    torch.testing.assert_close(
+        log_prob(logits, torch.tensor([2, 1])), torch.tensor([-math.log(3), math.log(2 / 3)])
+    )
 
 
 def test_actions_come_with_their_probabilities():

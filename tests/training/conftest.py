@@ -12,14 +12,18 @@ from small_config import small_config, train
 def passive_run(tiny, tmp_path_factory) -> Path:
     """Model dir of an uninterrupted pretraining; read only."""
     folder = tmp_path_factory.mktemp("passive") / "run"
-    assert train(small_config(tiny, TRAINER="passive", PASSIVE__NUM_STEPS=12, PASSIVE__VAL_EVERY=3), folder) == 0
+    assert (
+        train(small_config(tiny, TRAINER="passive", PASSIVE__NUM_STEPS=12, PASSIVE__VAL_EVERY=3), folder) == 0
+    )
     return folder
 
 
 @pytest.fixture(scope="session")
 def active_config(tiny, passive_run):
     """Config of the active training that starts from ``passive_run``."""
-    return small_config(tiny, NUM_PROCESSES=4, NUM_UPDATES=8, TRAIN__SAVE_EVERY=3, TRAIN__PASSIVE_CHECKPOINT=passive_run)
+    return small_config(
+        tiny, NUM_PROCESSES=4, NUM_UPDATES=8, TRAIN__SAVE_EVERY=3, TRAIN__PASSIVE_CHECKPOINT=passive_run
+    )
 
 
 @pytest.fixture(scope="session")

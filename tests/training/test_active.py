@@ -102,7 +102,12 @@ def test_the_policy_seen_again_has_the_probabilities_it_acted_with(trainer, roll
     hidden = trainer.agent.policy.initial_hidden(4)
     with torch.no_grad():
         logits, values = trainer.agent.policy.evaluate_sequence(
-            rollout.rgb, rollout.depth, rollout.bin_mag, rollout.refined, hidden, torch.ones_like(rollout.rewards)
+            rollout.rgb,
+            rollout.depth,
+            rollout.bin_mag,
+            rollout.refined,
+            hidden,
+            torch.ones_like(rollout.rewards),
         )
     torch.testing.assert_close(log_prob(logits, rollout.actions), rollout.log_prob, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(values, rollout.values, atol=1e-5, rtol=1e-5)
@@ -121,7 +126,9 @@ def test_first_epoch_starts_where_the_rollout_was_collected(active_config, tmp_p
 
 
 def test_images_are_shrunk_for_the_rollout(rollout):
-    assert rollout.rgb.shape == (4, 4, 32, 32, 3) and rollout.rgb.dtype == torch.uint8 and rollout.depth is None
+    assert (
+        rollout.rgb.shape == (4, 4, 32, 32, 3) and rollout.rgb.dtype == torch.uint8 and rollout.depth is None
+    )
     rgb = torch.arange(2 * 4 * 4 * 3, dtype=torch.uint8).view(2, 4, 4, 3)
     small, none = shrink_images(rgb, torch.zeros(2, 4, 4, 1), "rgb", 2)
     assert none is None
@@ -135,7 +142,9 @@ def test_images_are_shrunk_for_the_rollout(rollout):
 def test_separators_stay_what_they_were_and_the_rest_learns(trainer, passive_run, active_run):
     pretrained = load_checkpoint(passive_run / "best.pth", CPU)["separator"]
     learnt = load_checkpoint(active_run / "state.pth", CPU)["agent"]
-    assert any("running_var" in name for name in pretrained) and any("num_batches" in name for name in pretrained)
+    assert any("running_var" in name for name in pretrained) and any(
+        "num_batches" in name for name in pretrained
+    )
     for name, tensor in pretrained.items():  # BatchNorm's statistics and counters too
         assert torch.equal(learnt[f"separator.{name}"], tensor), name
     fresh = ActiveTrainer(trainer.config, active_run, ONE).agent.state_dict()
@@ -153,7 +162,9 @@ def test_the_memory_learns_by_its_own_loss_alone_and_the_policy_by_ppo(active_co
     before = {k: v.clone() for k, v in trainer.agent.state_dict().items()}
 
     def changed():
-        return {k.split(".")[0] for k, v in trainer.agent.state_dict().items() if not torch.equal(v, before[k])}
+        return {
+            k.split(".")[0] for k, v in trainer.agent.state_dict().items() if not torch.equal(v, before[k])
+        }
 
     trainer.update_policy(rollout)
     assert changed() == {"policy"}
@@ -186,7 +197,9 @@ def test_memory_loss_equals_one_pass_per_step(trainer, kind, size, last, taus):
     rng = torch.Generator().manual_seed(2)
     mono, target = torch.rand(2, 2, 7, 1, 512, 32, generator=rng)
     with torch.no_grad():
-        fast = memory_loss(trainer.agent.memory, mono, target, torch.tensor(list(taus)), size, last, kind).item()
+        fast = memory_loss(
+            trainer.agent.memory, mono, target, torch.tensor(list(taus)), size, last, kind
+        ).item()
         slow = slow_memory_loss(trainer.agent.memory, mono, target, taus, size, last, kind)
     assert fast == pytest.approx(slow, rel=1e-5)
 
@@ -227,7 +240,7 @@ def test_drawn_windows_differ_by_epoch_and_are_drawn_again_alike(trainer):
     trainer.config.defrost()
     trainer.config.MEMORY_UPDATE.WINDOWS = 5
     drawn = [trainer._memory_steps(epoch, 20).tolist() for epoch in range(4)]
-    assert all(len(set(d)) == 5 and d == sorted(d) and 0 <= d[0] and d[-1] < 20 for d in drawn)
+    assert all(len(set(d)) == 5 and d == sorted(d) and d[0] >= 0 and d[-1] < 20 for d in drawn)
     assert len(set(map(tuple, drawn))) > 1 and trainer._memory_steps(2, 20).tolist() == drawn[2]
     trainer.config = config
     assert trainer._memory_steps(0, 20).tolist() == list(range(20))
@@ -245,11 +258,19 @@ def test_without_pretrained_separators_nothing_is_left_behind(tiny, active_confi
     config = active_config.clone()
     config.defrost()
     config.TRAIN.PASSIVE_CHECKPOINT = given and str(tmp_path / given)
-    expected = "best.pth not found" if given == "empty" else "nowhere not found" if given else "PASSIVE_CHECKPOINT is empty"
+    expected = (
+        "best.pth not found"
+        if given == "empty"
+        else "nowhere not found"
+        if given
+        else "PASSIVE_CHECKPOINT is empty"
+    )
     with pytest.raises(UserError, match=expected):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    assert train(active_config, tmp_path / "run", stop_after=0) == 143  # the right one then works in the same model dir
+    assert (
+        train(active_config, tmp_path / "run", stop_after=0) == 143
+    )  # the right one then works in the same model dir
 
 
 def test_separators_of_other_settings_or_classes_are_refused(active_config, passive_run, tmp_path):
@@ -265,7 +286,9 @@ def test_separators_of_other_settings_or_classes_are_refused(active_config, pass
         assert not (tmp_path / "run").exists()
 
     attempt(lambda c: c.update(classes=["a", "b"]), "2 classes that are not the corpus' 4")
-    attempt(lambda c: c["config"].update({"SEPARATOR.MASK_MAX": 3.0}), r"SEPARATOR.MASK_MAX 3.0, this run has 2.0")
+    attempt(
+        lambda c: c["config"].update({"SEPARATOR.MASK_MAX": 3.0}), r"SEPARATOR.MASK_MAX 3.0, this run has 2.0"
+    )
     attempt(lambda c: c.pop("separator"), "has no 'separator'")
     attempt(lambda c: c["separator"].popitem(), "1 tensors are missing")
 
@@ -300,7 +323,12 @@ def test_numbered_checkpoints_and_the_state(active_run):
     assert sorted(p.name for p in (active_run / "ckpt").iterdir()) == [f"ckpt.{n}.pth" for n in (2, 4, 6, 8)]
     content = torch.load(active_run / "ckpt" / "ckpt.4.pth", weights_only=True)
     assert content["update"] == 4 and content["kind"] == "active" and "policy_optimizer" not in content
-    assert content["config"]["MEMORY.CHANNELS"] == 2 and content["classes"] == ["music", "spk00", "spk01", "esc"]
+    assert content["config"]["MEMORY.CHANNELS"] == 2 and content["classes"] == [
+        "music",
+        "spk00",
+        "spk01",
+        "esc",
+    ]
     assert torch.load(active_run / "state.pth", weights_only=True)["update"] == 8
     lines = [json.loads(line) for line in (active_run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 9))

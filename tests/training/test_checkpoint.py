@@ -48,7 +48,9 @@ def test_full_disk_at_the_end_keeps_the_last_good_one(good, monkeypatch):
     assert_intact(good)
 
 
-@pytest.mark.parametrize("limit", [200_000, 300, 1])  # bytes: in the middle of a tensor, of the header, at once
+@pytest.mark.parametrize(
+    "limit", [200_000, 300, 1]
+)  # bytes: in the middle of a tensor, of the header, at once
 def test_a_file_that_cannot_grow_keeps_the_last_good_one(good, limit):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
@@ -82,7 +84,9 @@ def test_hostile_checkpoint_is_refused_and_not_executed(tmp_path, form):
     else:
         torch.save({"agent": Hostile(mark)}, buffer, _use_new_zipfile_serialization=form == "zip")
     path.write_bytes(buffer.getvalue())
-    with pytest.raises(UserError, match="more than tensors and plain data.*written by this project") as caught:
+    with pytest.raises(
+        UserError, match="more than tensors and plain data.*written by this project"
+    ) as caught:
         load_checkpoint(path, CPU)
     assert not mark.exists()
     assert "weights_only" not in str(caught.value)  # torch's advice to load it anyway

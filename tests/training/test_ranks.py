@@ -30,7 +30,10 @@ def active(passive_run: Path, num_envs: int, updates: int = 3) -> dict[str, obje
 def two_ranks(tiny, passive_run, tmp_path_factory) -> Path:
     """A folder with the runs `passive` and `active` of two ranks and what the ranks said."""
     out = tmp_path_factory.mktemp("two")
-    plans = {"passive": small_overrides(tiny, **PASSIVE), "active": small_overrides(tiny, **active(passive_run, 2))}
+    plans = {
+        "passive": small_overrides(tiny, **PASSIVE),
+        "active": small_overrides(tiny, **active(passive_run, 2)),
+    }
     (out / "plans.json").write_text(json.dumps(plans))
     command = [*TORCHRUN, str(REPO / "tests" / "training" / "two_ranks.py"), str(out)]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
@@ -49,7 +52,9 @@ def assert_close_runs(one: Path, two: Path, weights: str, rtol: float = 1e-4) ->
     states = [torch.load(run / "state.pth", weights_only=True)[weights] for run in (one, two)]
     assert states[0].keys() == states[1].keys()
     for name, tensor in states[0].items():
-        torch.testing.assert_close(states[1][name], tensor, rtol=1e-3, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            states[1][name], tensor, rtol=1e-3, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def test_pretraining_on_two_ranks_equals_one(tiny, two_ranks, tmp_path):
@@ -89,7 +94,8 @@ def test_one_mistake_under_torchrun_is_told_once_and_without_tracebacks_of_ours(
     )  # fmt: skip
     assert done.returncode != 0
     assert [line for line in done.stderr.splitlines() if line.startswith("error:")] == [
-        f"error: model dir {tmp_path / 'run'} holds files that are no run of ours (foreign); give an empty or new --model-dir"
+        f"error: model dir {tmp_path / 'run'} holds files that are no run of ours (foreign); "
+        "give an empty or new --model-dir"
     ]
     assert 'main.py", line' not in done.stderr  # torchrun adds a traceback of its own
 

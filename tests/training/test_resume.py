@@ -35,10 +35,24 @@ def flatten(tree, name=""):
 
 
 def start(model_dir: Path, words: list[str], exp_config: str) -> subprocess.Popen:
-    command = [sys.executable, "main.py", "--run-type", "train", "--exp-config", exp_config, "--model-dir", str(model_dir)]
+    command = [
+        sys.executable,
+        "main.py",
+        "--run-type",
+        "train",
+        "--exp-config",
+        exp_config,
+        "--model-dir",
+        str(model_dir),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [*command, *words], cwd=REPO, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [*command, *words],
+        cwd=REPO,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -73,7 +87,9 @@ def test_pretraining_stopped_and_killed_ends_as_if_it_never_was(tiny, passive_ru
     assert best[0]["step"] == best[1]["step"] and best[0]["best"] == best[1]["best"]
 
 
-def test_active_training_stopped_and_killed_ends_as_if_it_never_was(tiny, passive_run, active_run, active_config, tmp_path):
+def test_active_training_stopped_and_killed_ends_as_if_it_never_was(
+    tiny, passive_run, active_run, active_config, tmp_path
+):
     run = tmp_path / "run"
     words = small_overrides(
         tiny, NUM_PROCESSES=4, NUM_UPDATES=8, TRAIN__SAVE_EVERY=3, TRAIN__PASSIVE_CHECKPOINT=passive_run
@@ -120,5 +136,10 @@ def test_stopping_on_the_last_step_is_finishing(tiny, tmp_path):
 
 def test_other_seeds_learn_otherwise(tiny, tmp_path):
     for seed in (0, 1):
-        assert train(small_config(tiny, TRAINER="passive", PASSIVE__NUM_STEPS=2, SEED=seed), tmp_path / str(seed)) == 0
+        assert (
+            train(
+                small_config(tiny, TRAINER="passive", PASSIVE__NUM_STEPS=2, SEED=seed), tmp_path / str(seed)
+            )
+            == 0
+        )
     assert (tmp_path / "0" / "metrics.jsonl").read_text() != (tmp_path / "1" / "metrics.jsonl").read_text()

@@ -37,7 +37,13 @@ def test_the_record_says_what_ran(tiny, claimed):
 def test_the_same_experiment_resumes_whatever_does_not_change_it(tiny, claimed):
     before = (claimed / "run.json").read_text()
     again = small_config(
-        tiny, THREADS=3, NUM_PROCESSES=8, VERBOSE=False, EVAL__AGENT="rotate", TRAIN__SAVE_EVERY=7, DATA__ROOT="/moved"
+        tiny,
+        THREADS=3,
+        NUM_PROCESSES=8,
+        VERBOSE=False,
+        EVAL__AGENT="rotate",
+        TRAIN__SAVE_EVERY=7,
+        DATA__ROOT="/moved",
     )
     assert claim_run_dir(claimed, again) is True
     assert (claimed / "run.json").read_text() == before
@@ -79,6 +85,7 @@ def test_foreign_files_are_refused_and_kept(tiny, tmp_path):
         claim_run_dir(tmp_path, small_config(tiny))
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
     (tmp_path / "thesis.tex").rename(tmp_path / ".hidden")  # hidden files are nobody's run
+    (tmp_path / "eval").mkdir()  # a scripted agent was scored here before
     assert claim_run_dir(tmp_path, small_config(tiny)) is False
 
 
@@ -110,7 +117,11 @@ def test_writer_drops_what_a_killed_run_wrote_later(tmp_path):
     assert [m["step"] for m in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2]
     writer.write(3, {"a": 3.5}, {"time/x": 1.0})
     writer.close()
-    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 1, "a": 1}, {"step": 2, "a": 2}, {"step": 3, "a": 3.5}]
+    assert read_metrics(tmp_path / "metrics.jsonl") == [
+        {"step": 1, "a": 1},
+        {"step": 2, "a": 2},
+        {"step": 3, "a": 3.5},
+    ]
     assert read_metrics(tmp_path / "timing.jsonl") == [{"step": 3, "time/x": 1.0}]
     assert list((tmp_path / "tb").iterdir())
 

@@ -34,7 +34,10 @@ def collectives(rank: int) -> dict[str, object]:
         "standardise": distributed.standardise(mine).tolist(),
         "mean_metrics": distributed.mean_metrics({"a": float(rank), "b": 2.0}, torch.device("cpu")),
         "gradient": parameter.grad.tolist(),
-        "any": [distributed.any_rank(rank == 1, torch.device("cpu")), distributed.any_rank(False, torch.device("cpu"))],
+        "any": [
+            distributed.any_rank(rank == 1, torch.device("cpu")),
+            distributed.any_rank(False, torch.device("cpu")),
+        ],
         "told": told,
     }
 

@@ -24,7 +24,6 @@ from audio_separation.training.logging import MetricWriter
 from audio_separation.training.rollout import Rollout, episode_order, stack_steps
 from audio_separation.training.run_dir import Progress, StopRequest, claim_run_dir, plain_config
 
-
 SEPARATOR_KEYS = ("SEPARATOR.", "AUDIO.TARGET_MONO_RMS")  # what a pretraining fixes
 
 

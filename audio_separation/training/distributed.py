@@ -240,7 +240,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
     one. Same parameters, buffers and names as :class:`torch.nn.BatchNorm2d`.
     """
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
         if not (self.training and dist.is_initialized()):
             return super().forward(x)
         count = x.shape[0] * x.shape[2] * x.shape[3] * dist.get_world_size()

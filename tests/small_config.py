@@ -38,6 +38,7 @@ SMALL = {
     "PPO.EPOCHS": "2",
     "MEMORY_UPDATE.EPOCHS": "2",
     "NUM_UPDATES": "4",
+    "EVAL.REFINE_STEPS": "2",
     "TRAIN.SAVE_EVERY": "2",
     "TRAIN.CHECKPOINT_EVERY": "2",
 }

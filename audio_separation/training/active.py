@@ -18,7 +18,7 @@ from audio_separation.models.build import build_memory, build_policy, build_sepa
 from audio_separation.rl.gae import gae
 from audio_separation.rl.ppo import explained_variance, log_prob, ppo_loss, sample_actions
 from audio_separation.training import distributed
-from audio_separation.training.checkpoint import load_checkpoint, restore, save_checkpoint
+from audio_separation.training.checkpoint import load_checkpoint, require, restore, save_checkpoint
 from audio_separation.training.distributed import World
 from audio_separation.training.logging import MetricWriter
 from audio_separation.training.rollout import Rollout, episode_order, stack_steps
@@ -325,6 +325,7 @@ class ActiveTrainer:
         path = self.dir / "state.pth"
         if path.exists():
             content = load_checkpoint(path, self.world.device)
+            require(content, ("num_envs", "policy_optimizer", "memory_optimizer", "update"), path)
             if content["num_envs"] != self.num_envs * self.world.size:
                 raise UserError(
                     f"{path} was trained with {content['num_envs']} environments over all processes, now there are "

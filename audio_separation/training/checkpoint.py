@@ -8,7 +8,7 @@ import re
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterable
 
 import torch
 from torch import nn
@@ -108,3 +108,17 @@ def restore(module: nn.Module, content: dict[str, Any], key: str, path: Path) ->
                 f"the config makes {tuple(tensor.shape)}; use the config it was trained with"
             )
     module.load_state_dict(state)
+
+
+def require(content: dict[str, Any], keys: Iterable[str], path: Path) -> None:
+    """Check that a checkpoint can be resumed from.
+
+    Raises:
+        UserError: that names what it lacks, as a numbered checkpoint does, which holds no optimisers.
+    """
+    lacking = [key for key in keys if key not in content]
+    if lacking:
+        raise UserError(
+            f"checkpoint {path} lacks {', '.join(lacking)}, so training cannot go on from it; "
+            "put the state.pth of this run back, or give a new --model-dir"
+        )

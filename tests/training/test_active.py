@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -342,3 +343,11 @@ def test_gain_memory_changes_nothing_before_training(active_config, active_run):
     first = json.loads((active_run / "metrics.jsonl").read_text().splitlines()[0])
     assert first["rollout/refined_stft_l2"] == pytest.approx(first["rollout/passive_stft_l2"], rel=1e-6)
     assert NoStop().signal is None
+
+
+def test_a_numbered_checkpoint_is_no_state_to_resume_from(active_config, active_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(active_run, run)
+    shutil.copy(run / "ckpt" / "ckpt.4.pth", run / "state.pth")
+    with pytest.raises(UserError, match=r"state\.pth lacks num_envs, policy_optimizer, memory_optimizer"):
+        train(active_config, run)

@@ -73,6 +73,7 @@ def _models(c: CN) -> None:
     c.POLICY.VISUAL_CHANNELS = [32, 64, 32]
     c.POLICY.AUDIO_CHANNELS = [32, 64, 32]
     c.POLICY.HIDDEN = 512
+    c.POLICY.BIN_GAIN = 1.0  # of the masked mixture before log1p; 1 published, homes are quieter
 
 
 def _training(c: CN) -> None:

@@ -121,6 +121,7 @@ def build_policy(config: CfgNode) -> Policy:
         visual_channels=_widths("POLICY.VISUAL_CHANNELS", c.VISUAL_CHANNELS, 3),
         audio_channels=_widths("POLICY.AUDIO_CHANNELS", c.AUDIO_CHANNELS, 3),
         hidden_size=c.HIDDEN,
+        bin_gain=c.BIN_GAIN,
         num_bins=bins,
         num_frames=frames,
         num_bands=bands,

@@ -146,13 +146,14 @@ class VisualEncoder(nn.Module):
 
 
 class AudioEncoder(nn.Module):
-    """Magnitude spectrograms to a feature vector: sliced ``log1p(max(0, mag))``, then a CNN.
+    """Magnitude spectrograms to a feature vector: sliced ``log1p(gain * max(0, mag))``, then a CNN.
 
     Args:
         num_spectra: c, spectrograms of each input.
         channels: widths of the convolutions.
         out_features: values of the result.
         num_bins, num_frames, num_bands: F, N and the frequency slicing.
+        gain: of the magnitudes before log1p; 1 is the published form.
     """
 
     def __init__(
@@ -163,9 +164,11 @@ class AudioEncoder(nn.Module):
         num_bins: int = 512,
         num_frames: int = 32,
         num_bands: int = 16,
+        gain: float = 1.0,
     ) -> None:
         super().__init__()
         self.num_bands = num_bands
+        self.gain = gain
         size = (num_bins // num_bands, num_frames)
         self.net = ConvEncoder(
             num_spectra * num_bands, size, channels, (8, 4, 2), (4, 2, 1), out_features, last_relu=True
@@ -173,4 +176,4 @@ class AudioEncoder(nn.Module):
 
     def forward(self, mag: Tensor) -> Tensor:
         """Map ``mag [B, c, F, N]`` to ``[B, out_features]``."""
-        return self.net(slice_bands(torch.log1p(mag.clamp(min=0)), self.num_bands))
+        return self.net(slice_bands(torch.log1p(self.gain * mag.clamp(min=0)), self.num_bands))

@@ -40,6 +40,7 @@ class Policy(nn.Module):
         image_size: images are area-averaged down to this.
         visual_channels, audio_channels: widths of the CNNs.
         hidden_size: H, of the GRU and of every encoder's result.
+        bin_gain: of the masked mixture before log1p (published: 1).
         num_ears, num_bins, num_frames, num_bands: C, F, N and the frequency slicing.
     """
 
@@ -52,6 +53,7 @@ class Policy(nn.Module):
         visual_channels: Sequence[int] = (32, 64, 32),
         audio_channels: Sequence[int] = (32, 64, 32),
         hidden_size: int = 512,
+        bin_gain: float = 1.0,
         num_ears: int = 2,
         num_bins: int = 512,
         num_frames: int = 32,
@@ -67,7 +69,7 @@ class Policy(nn.Module):
             else VisualEncoder(vision, image_size, visual_channels, hidden_size, visual_encoder)
         )
         spectrum = (num_bins, num_frames, num_bands)
-        self.bin_encoder = AudioEncoder(num_ears, audio_channels, hidden_size, *spectrum)
+        self.bin_encoder = AudioEncoder(num_ears, audio_channels, hidden_size, *spectrum, gain=bin_gain)
         self.mono_encoder = AudioEncoder(1, audio_channels, hidden_size, *spectrum)
         self.gru = nn.GRU((2 if vision == "none" else 3) * hidden_size, hidden_size)
         self.actor = nn.Linear(hidden_size, num_actions)

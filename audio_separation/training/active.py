@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
+from typing import Iterator, Optional
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from audio_separation.errors import UserError
 from audio_separation.models.agent import Agent, EpisodeMemory, memory_loss, shrink_images
 from audio_separation.models.build import build_memory, build_policy, build_separator
 from audio_separation.rl.gae import gae
-from audio_separation.rl.ppo import explained_variance, log_prob, ppo_loss, sample_actions
+from audio_separation.rl.ppo import PPOLoss, explained_variance, log_prob, ppo_loss, sample_actions
 from audio_separation.training import distributed
 from audio_separation.training.checkpoint import load_checkpoint, require, restore, save_checkpoint
 from audio_separation.training.distributed import World
@@ -207,33 +207,54 @@ class ActiveTrainer:
         agent.train()
         sums: dict[str, float] = {}
         for epoch in range(ppo.EPOCHS):
-            order = np.random.default_rng((self.config.SEED, 4, self.update, epoch)).permutation(
-                self.num_envs
-            )
-            for part in np.array_split(order, ppo.MINIBATCHES):
-                index = torch.from_numpy(part).to(self.world.device)
+            for index, weight in self._minibatches(epoch):
                 batch = rollout.envs(index)
-                hidden = agent.policy.initial_hidden(len(part))
-                logits, values = agent.policy.evaluate_sequence(
-                    batch.rgb,
-                    batch.depth,
-                    batch.bin_mag,
-                    batch.refined,
-                    hidden,
-                    torch.ones_like(batch.rewards),
-                )
-                loss = ppo_loss(
-                    logits, values, batch.actions, batch.log_prob, advantages[:, index], returns[:, index],
-                    clip, ppo.VALUE_COEF, ppo.ENTROPY_COEF,
-                )  # fmt: skip
-                norm = self._descend(loss.total, agent.policy, self.policy_optimizer, ppo.MAX_GRAD_NORM)
-                parts = {**{k: v.item() for k, v in loss._asdict().items()}, "grad_norm": norm}
+                parts = self._policy_step(batch, advantages[:, index], returns[:, index], clip, weight)
                 for key, value in parts.items():
                     sums[key] = sums.get(key, 0.0) + value / (ppo.EPOCHS * ppo.MINIBATCHES)
         metrics = {f"policy/{key}": value for key, value in sums.items()}
         values, returns = (distributed.gather_envs(x) for x in (rollout.values, returns))
         metrics["policy/explained_variance"] = explained_variance(values, returns).item()
         return metrics
+
+    def _minibatches(self, epoch: int) -> Iterator[tuple[Tensor, float]]:
+        """This rank's share of each minibatch, which are drawn from the environments of all ranks.
+
+        Yields local indices and the weight that makes the mean over the ranks that of the whole minibatch.
+        """
+        everywhere = self.num_envs * self.world.size
+        order = np.random.default_rng((self.config.SEED, 4, self.update, epoch)).permutation(everywhere)
+        mine = self.world.slice(everywhere)
+        for members in np.array_split(order, self.config.PPO.MINIBATCHES):
+            local = members[(members >= mine.start) & (members < mine.stop)] - mine.start
+            weight = len(local) * self.world.size / len(members)
+            yield torch.from_numpy(local).to(self.world.device), weight
+
+    def _policy_step(
+        self, batch: Rollout, advantages: Tensor, returns: Tensor, clip: float, weight: float
+    ) -> dict[str, float]:
+        """One gradient step; a rank without environments in the minibatch adds nothing but takes part."""
+        ppo, policy = self.config.PPO, self.agent.policy
+        self.policy_optimizer.zero_grad()
+        envs = batch.rewards.shape[1]
+        if envs:
+            hidden = policy.initial_hidden(envs)
+            going = torch.ones_like(batch.rewards)
+            logits, values = policy.evaluate_sequence(
+                batch.rgb, batch.depth, batch.bin_mag, batch.refined, hidden, going
+            )
+            loss = ppo_loss(
+                logits, values, batch.actions, batch.log_prob, advantages, returns,
+                clip, ppo.VALUE_COEF, ppo.ENTROPY_COEF,
+            )  # fmt: skip
+            (loss.total * weight).backward()
+            parts = {key: value.item() * weight for key, value in loss._asdict().items()}
+        else:
+            for parameter in policy.parameters():
+                parameter.grad = torch.zeros_like(parameter)
+            parts = dict.fromkeys(PPOLoss._fields, 0.0)
+        norm = self._step(policy, self.policy_optimizer, ppo.MAX_GRAD_NORM)
+        return {**parts, "grad_norm": norm}
 
     def update_separator(self, rollout: Rollout) -> dict[str, float]:
         """Supervised epochs of the memory: refined against true mono magnitude (the passive part is frozen)."""
@@ -286,14 +307,6 @@ class ActiveTrainer:
             (loss * share).backward()
             loss_sum += loss.item() * share
         return loss_sum
-
-    def _descend(
-        self, loss: Tensor, module: torch.nn.Module, optimizer: torch.optim.Optimizer, max_norm: float
-    ) -> float:
-        """One gradient step; see :meth:`_step`."""
-        optimizer.zero_grad()
-        loss.backward()
-        return self._step(module, optimizer, max_norm)
 
     def _step(self, module: torch.nn.Module, optimizer: torch.optim.Optimizer, max_norm: float) -> float:
         """Apply the gradients, averaged over the ranks and clipped; returns their norm before clipping."""

@@ -23,7 +23,13 @@ PASSIVE = {"TRAINER": "passive", "PASSIVE__NUM_STEPS": 3, "PASSIVE__VAL_EVERY": 
 
 
 def active(passive_run: Path, num_envs: int, updates: int = 3) -> dict[str, object]:
-    return {"NUM_PROCESSES": num_envs, "NUM_UPDATES": updates, "TRAIN__PASSIVE_CHECKPOINT": passive_run}
+    # minibatches are drawn from the environments of all ranks, so one may lie on one rank alone
+    return {
+        "NUM_PROCESSES": num_envs,
+        "NUM_UPDATES": updates,
+        "TRAIN__PASSIVE_CHECKPOINT": passive_run,
+        "PPO__MINIBATCHES": 2,
+    }
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,9 @@ def scene_keys(folder: Path) -> list[Key]:
             receiver, source = (int(part) for part in path.stem.replace("-", "_").split("_"))
             keys.append((int(path.parent.name), receiver, source))
         except ValueError:
-            raise UserError(f"{path} is not named <azimuth>/<receiver>_<source>.wav; move it elsewhere") from None
+            raise UserError(
+                f"{path} is not named <azimuth>/<receiver>_<source>.wav; move it elsewhere"
+            ) from None
     return sorted(keys)
 
 
@@ -60,10 +62,16 @@ def pack_scene(root: Path, scene: str, dtype: str, skip_broken: bool) -> tuple[s
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("root", type=Path, help="binaural_rirs/<dataset>, with a folder a scene")
-    parser.add_argument("--dtype", choices=["float16", "float32"], default="float16", help="of the samples (float16)")
-    parser.add_argument("--skip-broken", action="store_true", help="leave out unreadable responses, and list them")
+    parser.add_argument(
+        "--dtype", choices=["float16", "float32"], default="float16", help="of the samples (float16)"
+    )
+    parser.add_argument(
+        "--skip-broken", action="store_true", help="leave out unreadable responses, and list them"
+    )
     parser.add_argument("--jobs", type=int, default=-1, help="processes (-1: one a core)")
     return parser.parse_args(argv)
 
@@ -74,7 +82,9 @@ def main(argv: list[str]) -> int:
     try:
         folders = sorted(p.name for p in args.root.iterdir() if p.is_dir()) if args.root.is_dir() else []
         if not folders:
-            raise UserError(f"{args.root} has no scene folders; give binaural_rirs/<dataset> of a SoundSpaces tree")
+            raise UserError(
+                f"{args.root} has no scene folders; give binaural_rirs/<dataset> of a SoundSpaces tree"
+            )
         todo = [scene for scene in folders if not (args.root / f"{scene}.safetensors").exists()]
         print(f"{len(folders)} scenes, {len(folders) - len(todo)} packed already")
         jobs = (delayed(pack_scene)(args.root, scene, args.dtype, args.skip_broken) for scene in todo)

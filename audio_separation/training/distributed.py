@@ -221,20 +221,39 @@ def gather(item: Any) -> Optional[list[Any]]:
     return items
 
 
-class _SumOverRanks(torch.autograd.Function):
-    """All-reduce whose gradient is the all-reduce of the gradients."""
+class _NormaliseOverRanks(torch.autograd.Function):
+    """Batch normalisation ``[B, c, H, W]`` with the statistics of all ranks: one collective each way."""
 
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        return total(tensor)
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+        # the statistics of equal parts joined without the cancellation of E[x^2] - E[x]^2
+        parts = torch.stack([mean, variance])
+        gathered = [torch.empty_like(parts) for _ in range(dist.get_world_size())]
+        dist.all_gather(gathered, parts)
+        every = torch.stack(gathered)  # [ranks, 2, c]
+        mean = every[:, 0].mean(0)
+        variance = (every[:, 1] + (every[:, 0] - mean).square()).mean(0)
+        ctx.save_for_backward(x, weight, mean, (variance + eps).rsqrt())
+        ctx.mark_non_differentiable(mean, variance)
+        return nn.functional.batch_norm(x, mean, variance, weight, bias, eps=eps), mean, variance
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return total(gradients[0])
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, weight, mean, inverse = ctx.saved_tensors
+        outer = gradients[0]
+        normal = (x - mean[:, None, None]) * inverse[:, None, None]
+        sums = torch.stack([outer.sum((0, 2, 3)), (outer * normal).sum((0, 2, 3))])
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        means = (total(sums) / count)[:, :, None, None]
+        inner = (outer - means[0] - normal * means[1]) * (weight * inverse)[:, None, None]
+        return inner, sums[1], sums[0], None
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation over the samples of all ranks.
+    """Batch normalisation over the samples of all ranks, of which each has equally many.
 
     ``torch.nn.SyncBatchNorm`` does this on GPUs only; training on two CPU processes must equal training on
     one. Same parameters, buffers and names as :class:`torch.nn.BatchNorm2d`.
@@ -243,11 +262,8 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and dist.is_initialized()):
             return super().forward(x)
-        count = x.shape[0] * x.shape[2] * x.shape[3] * dist.get_world_size()
-        # two passes, as one (E[x^2] - E[x]^2) loses digits in float32
-        mean = _SumOverRanks.apply(x.sum((0, 2, 3))) / count
-        centred = x - mean[:, None, None]
-        variance = _SumOverRanks.apply(centred.square().sum((0, 2, 3))) / count
+        normal, mean, variance = _NormaliseOverRanks.apply(x, self.weight, self.bias, self.eps)
+        count = x.numel() // x.shape[1] * dist.get_world_size()
         with torch.no_grad():
             momentum = 0.1 if self.momentum is None else self.momentum
             if self.running_mean is not None and self.running_var is not None:
@@ -255,8 +271,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
                 self.running_var.lerp_(variance * count / max(count - 1, 1), momentum)
             if self.num_batches_tracked is not None:
                 self.num_batches_tracked += 1
-        scaled = centred * (variance + self.eps).rsqrt()[:, None, None]
-        return scaled * self.weight[:, None, None] + self.bias[:, None, None]
+        return normal
 
 
 def synchronise_batchnorm(module: nn.Module) -> None:

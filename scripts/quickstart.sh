@@ -14,6 +14,7 @@ source scripts/setup.sh
 mkdir -p "$OUT"
 OUT=$(cd "$OUT" && pwd)
 started=$(date +%s)
+trap 'echo "== stopped; nothing is lost: run the same command again to go on" >&2; exit 130' INT TERM
 
 GPUS=$(python -c 'import torch; print(torch.cuda.device_count())')
 # on CPUs the separators train faster in one process with all threads: batch normalisation over two processes

@@ -50,7 +50,14 @@ def results_folder(model_dir: Path, config: CfgNode, checkpoint: Checkpoint) -> 
 
 
 def eval_folder(model_dir: Path, config: CfgNode) -> Path:
-    """Folder of the results of all checkpoints under this config."""
+    """Folder of the results of all checkpoints under this config.
+
+    Raises:
+        UserError: where ``EVAL.NAME`` is not a plain name and would lead out of ``model_dir/eval``.
+    """
+    name = config.EVAL.NAME
+    if name and (name in (".", "..") or Path(name).name != name):
+        raise UserError(f"EVAL.NAME is {name!r}; expected a plain folder name such as test2, without / in it")
     return model_dir / "eval" / (config.EVAL.NAME or f"{config.DATA.SPLIT}_{config.EVAL.AGENT}")
 
 

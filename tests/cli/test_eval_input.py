@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 
 import pytest
-from small_config import REPO, small_config, small_overrides, train
+from small_config import small_config, small_overrides, train
 
 import main
-
-
-@pytest.fixture(autouse=True)
-def in_the_repository(monkeypatch):
-    """Relative paths of the commands, and signal handlers put back."""
-    monkeypatch.chdir(REPO)
-    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
-    yield
-    for number, handler in zip((signal.SIGINT, signal.SIGTERM), before):
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +25,7 @@ def runs(tiny, tmp_path_factory) -> Path:
     ("kind", "run", "words", "message"),
     [
         ("val", "nowhere", [], "nowhere does not exist; train first"),
+        ("val", "active", ["EVAL.NAME", "../elsewhere"], "EVAL.NAME is '../elsewhere'"),
         ("val", "passive", [], "passive has no checkpoints"),
         ("test", "active", [], "has no best checkpoint yet; validate first"),
         ("val", "active", ["EVAL.AGENT", "fly"], "EVAL.AGENT is 'fly'; expected one of"),

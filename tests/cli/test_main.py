@@ -1,4 +1,4 @@
-"""The command line: help, and every kind of bad input as a user would meet it."""
+"""Every kind of bad data as a user of the command line would meet it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ import pickle
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Callable
@@ -19,26 +16,14 @@ from typing import Callable
 import numpy as np
 import pytest
 import torch
+from cli_command import CONFIGS, command, error_of
 from scipy.io import wavfile
-from small_config import REPO, small_overrides
+from small_config import REPO
 from tiny import RATE, scene_rirs, write_wav_tree
 
 import main
 from audio_separation.audio.packed_rirs import write_packed
 from audio_separation.scenes.layout import DatasetPaths
-
-ONE = {"passive": {"TRAINER": "passive", "PASSIVE__NUM_STEPS": 1}, "active": {"NUM_UPDATES": 1}}
-CONFIGS = {"passive": "configs/pretrain_passive.yaml", "active": "configs/train/near_target.yaml"}
-
-
-@pytest.fixture(autouse=True)
-def in_the_repository(monkeypatch):
-    """Relative paths of the commands, and signal handlers put back."""
-    monkeypatch.chdir(REPO)
-    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
-    yield
-    for number, handler in zip((signal.SIGINT, signal.SIGTERM), before):
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
@@ -59,96 +44,12 @@ def broken(tiny, tmp_path) -> DatasetPaths:
     return replace(tiny, data_root=tmp_path / "data", sound_spaces_root=tmp_path / "sound_spaces")
 
 
-def command(trainer: str, paths: DatasetPaths, model_dir: Path, **changes: object) -> list[str]:
-    words = small_overrides(paths, **{**ONE[trainer], **changes})
-    return ["--run-type", "train", "--exp-config", CONFIGS[trainer], "--model-dir", str(model_dir), *words]
-
-
-def error_of(arguments: list[str], capsys) -> str:
-    """Run, expect status 2 and one line of error, and return it."""
-    capsys.readouterr()
-    assert main.main(arguments) == 2
-    written = capsys.readouterr().err
-    assert written.startswith("error: ") and written.count("\n") == 1 and written.endswith("\n"), written
-    return written
-
-
 def put(path: Path, content: bytes) -> None:
     path.unlink()
     path.write_bytes(content)
 
 
 # ---- help ----------------------------------------------------------------------------------------------
-def test_help_is_quick_and_shows_examples():
-    begin = time.monotonic()
-    done = subprocess.run([sys.executable, "main.py", "--help"], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0 and time.monotonic() - begin < 5
-    for part in ("torchrun", "--run-type", "configs/pretrain_passive.yaml", "KEY VALUE", "default.py"):
-        assert part in done.stdout
-    loaded = "import sys, main; assert not {'torch', 'numpy', 'yaml'} & set(sys.modules)"
-    assert subprocess.run([sys.executable, "-c", loaded]).returncode == 0
-
-
-def test_examples_of_the_help_name_files_that_exist():
-    named = {word for word in main.EPILOG.split() if word.startswith("configs/") and word.endswith(".yaml")}
-    assert CONFIGS["passive"] in named
-    assert [name for name in named if not (REPO / name).is_file()] == []
-
-
-def test_overrides_may_stand_before_the_options():
-    args = main.parse_args(
-        ["SEED", "3", "--run-type", "train", "--exp-config", "a", "PPO.LR", "1", "--model-dir", "b"]
-    )
-    assert args.overrides == ["SEED", "3", "PPO.LR", "1"]
-
-
-def test_missing_options_are_explained(capsys):
-    with pytest.raises(SystemExit) as left:
-        main.main(["--run-type", "train"])
-    assert left.value.code == 2 and "--exp-config" in capsys.readouterr().err
-
-
-# ---- settings ------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["PPO.LRR", "1"], "unknown config key PPO.LRR"),
-        (["SEED"], "KEY VALUE pairs"),
-        (["TRAINER", "passiv"], "TRAINER is 'passiv'; expected one of passive, active"),
-        (["DEVICE", "tpu"], "DEVICE is 'tpu'; expected auto, cpu or cuda"),
-        (["AUDIO.MODE", "loud"], "AUDIO.MODE"),
-        (["AUDIO.RIR_STORE", "tape"], "tape"),
-        (["AUDIO.MISSING_RIR", "guess"], "guess"),
-        (["DATA.SPLIT", "holdout"], "holdout"),
-        (["DATA.SOUNDS", "holdout"], "holdout"),
-        (["DATA.CORPUS", "nowhere"], "nowhere"),
-        (["SEPARATOR.VARIANT", "x"], "SEPARATOR.VARIANT must be one of"),
-        (["PASSIVE.LOSS", "l7"], "PASSIVE.LOSS must be one of"),
-    ],
-)
-def test_wrong_settings(tiny, tmp_path, capsys, words, message):
-    assert message in error_of([*command("passive", tiny, tmp_path / "run"), *words], capsys)
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPU")
-def test_cuda_without_a_gpu(tiny, tmp_path, capsys):
-    assert "torch sees no GPU" in error_of(command("passive", tiny, tmp_path / "run", DEVICE="cuda"), capsys)
-
-
-def test_missing_config_file(tmp_path, capsys):
-    arguments = [
-        "--run-type",
-        "train",
-        "--exp-config",
-        "configs/none.yaml",
-        "--model-dir",
-        str(tmp_path / "run"),
-    ]
-    assert "configs/none.yaml not found" in error_of(arguments, capsys)
-
-
-# ---- data that is missing ------------------------------------------------------------------------------
 @pytest.mark.parametrize("trainer", ["passive", "active"])
 @pytest.mark.parametrize("folder", ["data", "sound_spaces", "data/audio_data", "data/{}_datasets"])
 def test_a_missing_folder_names_the_command_that_makes_it(

@@ -13,7 +13,7 @@ class ByteLru(Generic[K, V]):
     """Keep the most recently used values whose sizes add up to at most ``max_bytes``.
 
     The caller states each value's size. A value larger than the bound is not kept at all, so the bound
-    always holds. Counters ``hits`` and ``misses`` are there for the logs.
+    always holds. ``hits`` and ``misses`` count the look-ups.
     """
 
     def __init__(self, max_bytes: int) -> None:

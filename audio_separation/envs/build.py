@@ -110,5 +110,4 @@ def build_simulator(
         num_envs,
         episode_steps=config.TASK.EPISODE_STEPS,
         target_bin=target_bin,
-        mono_rms=config.AUDIO.TARGET_MONO_RMS,
     )

@@ -46,7 +46,7 @@ def _magnitude(channels: int) -> spaces.Box:
     return spaces.Box(0.0, np.inf, (channels, NUM_BINS, NUM_FRAMES), np.float32)
 
 
-def _space(simulator: BatchSimulator, episode_steps: int) -> spaces.Dict:
+def _space(simulator: BatchSimulator) -> spaces.Dict:
     scene = next(iter(simulator.scenes.values()))
     parts: dict[str, spaces.Space] = {
         "mix_logmag": _magnitude(2),
@@ -97,7 +97,7 @@ class NearTargetVectorEnv(gymnasium.vector.VectorEnv):
             "render_modes": ["rgb_array"],
             "render_fps": 1,
         }
-        self._spaces = _space(self.simulator, config.TASK.EPISODE_STEPS)
+        self._spaces = _space(self.simulator)
         self.single_observation_space = self._spaces
         self.single_action_space = spaces.Discrete(len(ACTIONS))
         self.observation_space = batch_space(self.single_observation_space, num_envs)

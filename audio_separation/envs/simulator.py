@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from audio_separation.audio.clips import ClipLibrary
-from audio_separation.audio.render import BinauralRenderer, Rendered, observation_spectra
+from audio_separation.audio.render import BinauralRenderer, Rendered
 from audio_separation.errors import UserError
 from audio_separation.scenes.episodes import Episode
 from audio_separation.scenes.graph import NavGraph
@@ -82,7 +82,6 @@ class BatchSimulator:
         num_envs: E.
         episode_steps: seconds an episode lasts.
         target_bin: also render the target's own binaural image (needed for pretraining targets and scores).
-        mono_rms: RMS that ``target_mono_mag`` is scaled to.
     """
 
     def __init__(
@@ -93,11 +92,10 @@ class BatchSimulator:
         num_envs: int,
         episode_steps: int = 20,
         target_bin: bool = False,
-        mono_rms: float = 1.2,
     ):
         self.scenes, self.clips, self.renderer = scenes, clips, renderer
         self.num_envs, self.episode_steps = num_envs, episode_steps
-        self.target_bin, self.mono_rms = target_bin, mono_rms
+        self.target_bin = target_bin
         self.device = torch.device(renderer.device)
         self.episodes: list[Optional[Episode]] = [None] * num_envs
         self.node = np.zeros(num_envs, int)  # index into the scene's graph arrays
@@ -165,7 +163,7 @@ class BatchSimulator:
     def observe(self) -> Observation:
         """Render the current second of every environment. Changes nothing that a later reading would see."""
         rendered = self._render()
-        spectra = observation_spectra(rendered, self.mono_rms)
+        spectra = self.renderer.spectra(rendered)
         rgb, depth = self._images()
         pose = np.concatenate([self.relative_pose(), self.step_count[:, None]], 1)
         labels = [episode.labels[0] for episode in self._current()]

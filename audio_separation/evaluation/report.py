@@ -64,7 +64,7 @@ def write_report(
     chosen = [episodes[i * len(episodes) // count] for i in range(count)]
     small = BatchSimulator(
         simulator.scenes, simulator.clips, simulator.renderer, count, simulator.episode_steps,
-        target_bin=True, mono_rms=simulator.mono_rms,
+        target_bin=True,
     )  # fmt: skip
     sources = dry_sources(simulator.clips, chosen, simulator.device)
     recorder, keeper = Recorder(sources), ScoreKeeper(config.AUDIO.TARGET_MONO_RMS)

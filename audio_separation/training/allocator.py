@@ -12,7 +12,7 @@ def keep_freed_memory() -> bool:
     """Make malloc reuse large blocks instead of returning them to the system after each use.
 
     A CPU tensor of more than 32 MiB is otherwise mapped afresh, and every page of it faulted in, each time it
-    is made: that was half of the time of a memory update. Returns False where there is no glibc.
+    is made. Returns False where there is no glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -13,7 +13,7 @@ from yacs.config import CfgNode
 
 from audio_separation.audio.clips import ClipLibrary
 from audio_separation.audio.metrics import stft_l2
-from audio_separation.audio.render import BinauralRenderer, observation_spectra
+from audio_separation.audio.render import BinauralRenderer
 from audio_separation.envs.build import build_renderer, check_task, open_clips
 from audio_separation.envs.rewards import mixture_estimate
 from audio_separation.models.build import build_separator
@@ -158,7 +158,7 @@ class PassiveTrainer:
 
     # ---- data and state -----------------------------------------------------------------------------
     def _spectra(self, renderer: BinauralRenderer, batch: PassiveBatch) -> dict[str, Tensor]:
-        return observation_spectra(render_batch(renderer, batch), self.config.AUDIO.TARGET_MONO_RMS)
+        return renderer.spectra(render_batch(renderer, batch))
 
     def _load_points(self, split: str) -> PassivePoints:
         return load_passive(paths_from_config(self.config).passive_root, split)

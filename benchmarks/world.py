@@ -69,9 +69,7 @@ def make_world(
         graph = load_graph(paths.metadata(name))
         shape = (len(graph), 4, image_size, image_size)
         rgb = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
-        write_observations(
-            paths.observations(name), graph, rgb, rng.random((*shape, 1), np.float32)
-        )
+        write_observations(paths.observations(name), graph, rgb, rng.random((*shape, 1), np.float32))
         _write_rirs(paths.rirs_root, name, side * side, rir_samples, stores, rng)
         clips = ClipLibrary(paths.corpus_root, SPLIT)
         drawn = make_active_episodes(graph, clips, None, episodes, rng, name, num_sources)

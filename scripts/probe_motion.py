@@ -72,7 +72,7 @@ def listen_at_random(config: CfgNode, separators: Path, count: int, rng: np.rand
     episodes = load_task_episodes(config)
     simulator = build_simulator(config, episodes, ENVS, device, target_bin=False, images=False)
     agent = build_agent(config, simulator.clips.classes, device)
-    load_separator(agent, separators, simulator.clips.classes, device, config)
+    load_separator(agent, separators, simulator.clips.classes, config)
     parts: list[tuple[Tensor, ...]] = []
     ways, distances = [], []
     for _ in range(count // ENVS):

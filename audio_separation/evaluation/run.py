@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Optional
 
+import torch
 from yacs.config import CfgNode
 
 from audio_separation.envs.build import build_simulator, load_task_episodes
@@ -80,7 +81,8 @@ class Evaluation:
         self.config, self.dir, self.world, self.stop = config, model_dir, world, stop
         check_settings(config)
         check_metric(config.EVAL.SELECT_BY)
-        self.checkpoints = find_checkpoints(config, model_dir)
+        # the model dir is read on rank 0 alone, so other nodes need not see it
+        self.checkpoints = distributed.from_main(lambda: find_checkpoints(config, model_dir))
         self.episodes = load_task_episodes(config)
         self.plan = plan_rounds(len(self.episodes), config.NUM_PROCESSES, world.rank, world.size)
         self._simulator: Optional[tuple[CfgNode, BatchSimulator]] = None
@@ -100,13 +102,14 @@ class Evaluation:
 
     def _evaluate_one(self, path: Path, label: str) -> Optional[dict[str, Any]]:
         """The summary of one checkpoint (empty on ranks other than the main one); None if it was stopped."""
-        content = load_checkpoint(path, self.world.device)
-        checkpoint = identify(path, self.dir)
+        content = distributed.from_main(lambda: load_checkpoint(path, torch.device("cpu")))
+        checkpoint = distributed.from_main(lambda: identify(path, self.dir))
         config = adopt_model_config(self.config, content, checkpoint)
         check_settings(config)
         folder = results_folder(self.dir, config, checkpoint)
-        finished = find_finished(folder, config, checkpoint)
-        lacks_report = config.EVAL.REPORT_EPISODES > 0 and not (folder / "report" / "report.html").exists()
+        finished = distributed.from_main(lambda: find_finished(folder, config, checkpoint))
+        reported = distributed.from_main((folder / "report" / "report.html").exists)
+        lacks_report = config.EVAL.REPORT_EPISODES > 0 and not reported
         if finished is not None:
             self._say(f"{label}: finished before, kept: {folder}/summary.json")
             if not lacks_report:

@@ -18,7 +18,13 @@ from audio_separation.models.build import build_memory, build_policy, build_sepa
 from audio_separation.rl.gae import gae
 from audio_separation.rl.ppo import PPOLoss, explained_variance, log_prob, ppo_loss, sample_actions
 from audio_separation.training import distributed
-from audio_separation.training.checkpoint import load_checkpoint, require, restore, save_checkpoint
+from audio_separation.training.checkpoint import (
+    load_checkpoint,
+    load_state,
+    require,
+    restore,
+    save_checkpoint,
+)
 from audio_separation.training.distributed import World
 from audio_separation.training.logging import MetricWriter
 from audio_separation.training.rollout import Rollout, episode_order, stack_steps
@@ -34,17 +40,14 @@ def build_agent(config: CfgNode, classes: list[str], device: torch.device) -> Ag
     return Agent(separator, build_memory(config), build_policy(config)).to(device)
 
 
-def load_separator(
-    agent: Agent, path: Path, classes: list[str], device: torch.device, config: CfgNode
-) -> None:
+def load_separator(agent: Agent, path: Path, classes: list[str], config: CfgNode) -> None:
     """Load pretrained separators from a pretraining's model dir or a ``.pth`` file.
 
     Raises:
         UserError: for a missing checkpoint, other sizes, or one that was trained on another corpus' classes.
     """
-    if path.is_dir():
-        path = path / "best.pth"
-    content = load_checkpoint(path, device)
+    path = distributed.from_main(lambda: path / "best.pth" if path.is_dir() else path)
+    content = distributed.from_main(lambda: load_checkpoint(path, torch.device("cpu")))
     if content.get("classes") != classes:
         raise UserError(
             f"checkpoint {path} was pretrained on {len(content.get('classes', []))} classes that are not the "
@@ -94,7 +97,7 @@ class ActiveTrainer:
     # ---- the loop -----------------------------------------------------------------------------------
     def run(self, stop: StopRequest) -> int:
         """Train to ``NUM_UPDATES``; returns the exit status (0, or that of the signal that stopped it)."""
-        if not (self.dir / "state.pth").exists():
+        if distributed.from_main(lambda: not (self.dir / "state.pth").exists()):
             self._load_pretrained()  # before the model dir is claimed: a wrong path leaves nothing behind
         distributed.on_main(lambda: claim_run_dir(self.dir, self.config))
         self._resume()
@@ -336,8 +339,8 @@ class ActiveTrainer:
 
     def _resume(self) -> None:
         path = self.dir / "state.pth"
-        if path.exists():
-            content = load_checkpoint(path, self.world.device)
+        content = distributed.from_main(lambda: load_state(path))
+        if content is not None:
             require(content, ("num_envs", "policy_optimizer", "memory_optimizer", "update"), path)
             if content["num_envs"] != self.num_envs * self.world.size:
                 raise UserError(
@@ -357,4 +360,4 @@ class ActiveTrainer:
                 "TRAIN.PASSIVE_CHECKPOINT is empty; pretrain the separators (configs/pretrain_passive.yaml) and give "
                 "that model dir: TRAIN.PASSIVE_CHECKPOINT runs/passive"
             )
-        load_separator(self.agent, Path(path), self.simulator.clips.classes, self.world.device, self.config)
+        load_separator(self.agent, Path(path), self.simulator.clips.classes, self.config)

@@ -8,7 +8,7 @@ import re
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any, Iterable, Optional
 
 import torch
 from torch import nn
@@ -77,6 +77,17 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
             f"checkpoint {path} should hold a dictionary, found a {type(content).__name__}; use another one"
         )
     return content
+
+
+def load_state(path: Path) -> Optional[dict[str, Any]]:
+    """The state of a training in main memory, where load_state_dict takes it from; None where none was saved.
+
+    Adam's step counters stay there, as in a run that was never resumed: on a GPU each step would wait for them.
+
+    Raises:
+        UserError: as :func:`load_checkpoint`.
+    """
+    return load_checkpoint(path, torch.device("cpu")) if path.exists() else None
 
 
 def restore(module: nn.Module, content: dict[str, Any], key: str, path: Path) -> None:

@@ -9,11 +9,12 @@ they are spread.
 from __future__ import annotations
 
 import os
+import socket
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Callable, Iterable, Iterator, NoReturn, Optional
+from typing import Any, Callable, Iterable, Iterator, NoReturn, Optional, Sequence, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -21,7 +22,11 @@ from torch import Tensor, nn
 
 from audio_separation.errors import UserError
 
-_REPORTED = "audio_separation/reported"  # key in the store that all ranks share
+T = TypeVar("T")
+
+_REPORTED = (
+    "audio_separation/reported"  # key in the store that all ranks share; torchrun's restarts get a new one
+)
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,34 @@ def init_world(device: str = "auto", threads: int = 0) -> World:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(threads or max(1, cores // local_size))
     if size > 1 and not dist.is_initialized():
-        backend = "nccl" if chosen.type == "cuda" else "gloo"
+        # NCCL for tensors on GPUs; objects and tensors in main memory go through Gloo, which NCCL cannot send
+        backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
         # data loading on rank 0 alone must not outlast the others' patience
         dist.init_process_group(backend, timeout=timedelta(minutes=30))
+        if chosen.type == "cuda":
+            names: list[str] = [""] * size
+            uuid = getattr(torch.cuda.get_device_properties(chosen), "uuid", f"rank {rank}")
+            dist.all_gather_object(names, f"{socket.gethostname()}, {uuid}")
+            check_own_gpus(names)
     return World(rank, size, local_rank, local_size, chosen)
+
+
+def check_own_gpus(names: Sequence[str]) -> None:
+    """Check that no two ranks have the same GPU, which NCCL refuses with a message that few understand.
+
+    Args:
+        names: host and identity of each rank's GPU, in rank order.
+
+    Raises:
+        UserError: naming the ranks.
+    """
+    for rank, name in enumerate(names):
+        first = names.index(name)
+        if first != rank:
+            raise UserError(
+                f"ranks {first} and {rank} would share one GPU ({name}); give --nproc_per_node the number of GPUs "
+                "of a node at most, or set DEVICE cpu"
+            )
 
 
 def close_world() -> None:
@@ -99,51 +128,84 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
+def from_main(read: Callable[[], T]) -> T:
+    """What ``read`` returns on rank 0, on every rank; a UserError of it is raised on all ranks.
+
+    Files of the model dir are read this way, so it need not be seen by other nodes than the first.
+
+    Args:
+        read: called on rank 0 alone; returns something picklable, its tensors in main memory.
+
+    Raises:
+        UserError: what ``read`` raised.
+    """
+    outcome: list[Any] = [None, None]
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        try:
+            outcome = [None, read()]
+        except UserError as error:
+            outcome = [str(error), None]
+    if dist.is_initialized():
+        dist.broadcast_object_list(outcome, 0)
+    message, found = outcome
+    if message is not None:
+        raise UserError(message)
+    return found
+
+
 def on_main(action: Callable[[], object]) -> None:
     """Do ``action`` on rank 0 while the others wait; a UserError of it is raised on all ranks.
 
     Raises:
         UserError: what ``action`` raised.
     """
-    message: list[Optional[str]] = [None]
-    if not dist.is_initialized() or dist.get_rank() == 0:
-        try:
-            action()
-        except UserError as error:
-            message = [str(error)]
-    if dist.is_initialized():
-        dist.broadcast_object_list(message, 0)
-    if message[0] is not None:
-        raise UserError(message[0])
+
+    def act() -> None:
+        action()
+
+    from_main(act)
 
 
 def _reports(more: int) -> int:
     """Add ``more`` to the number of ranks that have met a user's mistake, and return it."""
-    if not dist.is_initialized():
-        return more
-    return dist.distributed_c10d._get_default_store().add(_REPORTED, more)
+    if dist.is_initialized():
+        with suppress(RuntimeError):  # the store went with the node that held it
+            return dist.distributed_c10d._get_default_store().add(_REPORTED, more)
+    return more
+
+
+def _lost_a_rank(error: RuntimeError) -> bool:
+    """Whether a collective failed because another process is gone, rather than by a fault of this one."""
+    return dist.is_initialized() and (isinstance(error, dist.DistError) or "gloo" in str(error).lower())
 
 
 @contextmanager
 def join_world(device: str = "auto", threads: int = 0) -> Iterator[World]:
-    """:func:`init_world`, left at the end; a mistake is told once.
+    """:func:`init_world`, left at the end; a mistake is told once, a lost process in a sentence.
 
     The first rank that meets a UserError raises it; the others, and those that lose their connection to it,
-    leave quietly with status 2.
+    leave quietly with status 2. A rank that loses another one for any other reason leaves with status 1.
     """
-    world = init_world(device, threads)
     try:
+        world = init_world(device, threads)
         yield world
     except UserError:
         if _reports(1) > 1:
             raise SystemExit(2) from None
         raise
-    except RuntimeError:  # what a collective raises when another rank is gone
+    except RuntimeError as error:  # what a collective raises when another rank is gone
         if _reports(0) > 0:
             raise SystemExit(2) from None
-        raise
-    finally:
-        close_world()
+        if not _lost_a_rank(error):
+            raise
+        print(
+            f"error: rank {dist.get_rank()} lost the connection to another process, which was killed or failed; "
+            "torchrun --max_restarts starts all again from the last saved state, else run the same command again",
+            file=sys.stderr,
+        )
+        raise SystemExit(1) from None
+    # after an error the group is left as it is: taking it down may wait for ranks that are gone
+    close_world()
 
 
 def broadcast(module: nn.Module) -> None:

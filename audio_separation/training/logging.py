@@ -31,7 +31,7 @@ class MetricWriter:
                 folder.mkdir(parents=True, exist_ok=True)
                 for name in ("metrics.jsonl", "timing.jsonl"):
                     _drop_after(folder / name, step)
-                self._board = SummaryWriter(str(folder / "tb"), purge_step=step + 1 if step else None)
+                self._board = SummaryWriter(str(folder / "tb"), purge_step=step + 1)
 
     def write(self, step: int, metrics: dict[str, float], timing: Optional[dict[str, float]] = None) -> None:
         """Append one line for ``step``; keys carry their group, such as ``policy/entropy`` or ``time/frames_per_s``."""

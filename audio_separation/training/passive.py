@@ -21,7 +21,7 @@ from audio_separation.models.separator import rms_level, separator_loss
 from audio_separation.scenes.layout import paths_from_config
 from audio_separation.scenes.passive import PassivePoints, load_passive
 from audio_separation.training import distributed
-from audio_separation.training.checkpoint import load_checkpoint, require, restore, save_checkpoint
+from audio_separation.training.checkpoint import load_state, require, restore, save_checkpoint
 from audio_separation.training.distributed import World
 from audio_separation.training.logging import MetricWriter
 from audio_separation.training.passive_data import PassiveBatch, draw_batch, render_batch
@@ -184,8 +184,8 @@ class PassiveTrainer:
 
     def _resume(self) -> None:
         path = self.dir / "state.pth"
-        if path.exists():
-            content = load_checkpoint(path, self.world.device)
+        content = distributed.from_main(lambda: load_state(path))
+        if content is not None:
             require(content, ("optimizer", "step", "best"), path)
             restore(self.separator, content, "separator", path)
             self.optimizer.load_state_dict(content["optimizer"])

@@ -140,12 +140,15 @@ ECHO_S = 2.0
 
 
 class StopRequest:
-    """Turns the first SIGINT or SIGTERM into a flag that a loop reads where it can stop; a later one kills."""
+    """Turns the first SIGINT, SIGTERM or SIGUSR1 into a flag that a loop reads where it can stop; a later one kills.
+
+    SIGUSR1 is what Slurm is asked to send ahead of the time limit (``scripts/slurm/train.sbatch``).
+    """
 
     def __init__(self) -> None:
         self.signal: Optional[int] = None
         self._time = 0.0
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame: Optional[FrameType]) -> None:

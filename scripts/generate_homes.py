@@ -19,6 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from audio_separation.errors import UserError
+from audio_separation.scenes.generate.parallel import BACKENDS
 from audio_separation.scenes.generate.plan import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,9 +66,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--jobs", type=int, default=-1, help="processes (-1: one a core)")
     add(
         "--backend",
-        choices=("loky", "dask", "ray"),
+        choices=BACKENDS,
         default="loky",
-        help="joblib backend: processes of this machine, or the cluster at DASK_SCHEDULER_ADDRESS or RAY_ADDRESS "
+        help="joblib backend: processes of this machine, or the Dask cluster at DASK_SCHEDULER_ADDRESS "
         "(%(default)s)",
     )
     add("--figures", action="store_true", help="also write plan.png and views.png beside each home's mesh")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,15 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from distributed import LocalCluster
 
 from audio_separation.audio.clips import ClipLibrary
 from audio_separation.audio.packed_rirs import read_packed_metadata
 from audio_separation.audio.rir_store import open_rir_store
 from audio_separation.errors import UserError
 from audio_separation.scenes.episodes import load_episodes, validate_episodes
-from audio_separation.scenes.generate import dataset
+from audio_separation.scenes.generate import dataset, parallel
 from audio_separation.scenes.generate.home import make_home
-from audio_separation.scenes.generate.parallel import connect, run_tasks
+from audio_separation.scenes.generate.parallel import BACKENDS, connected, run_tasks
 from audio_separation.scenes.generate.plan import PRESETS, Preset
 from audio_separation.scenes.generate.scene import Scene, SceneWriter, Settings, home_record, source_nodes
 from audio_separation.scenes.graph import load_graph
@@ -248,11 +250,38 @@ def test_mistakes_on_the_command_line_are_one_line_and_status_2(tmp_path: Path) 
 
 def test_a_cluster_backend_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(UserError, match=r"--backend dask: .*pip install 'dask\[distributed\]'"):
-        connect("dask")
+    missing = r"--backend dask: .*pip install 'dask\[distributed\]'"
+    with pytest.raises(UserError, match=missing), connected("dask", 1):
+        pass
 
 
-def test_tasks_give_their_results_in_order_from_other_processes() -> None:
-    tasks = [(divmod, number, 3) for number in range(6)]
-    with run_tasks(tasks, jobs=2, backend="loky") as results:
-        assert list(results) == [divmod(number, 3) for number in range(6)]
+def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "CONNECT_S", 0.5)
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:9")
+    silent = r"--backend dask: cannot connect .*tcp://127\.0\.0\.1:9"
+    with pytest.raises(UserError, match=silent), connected("dask", 1):
+        pass
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_tasks_give_their_results_in_order_from_other_processes(backend: str) -> None:
+    tasks = [(divmod, number, 3) for number in range(6)] + [(os.getpid,)]
+    with run_tasks(tasks, jobs=2, backend=backend) as results:
+        *numbers, process = results
+    assert numbers == [divmod(number, 3) for number in range(6)]
+    assert process != os.getpid()
+
+
+def test_homes_made_on_a_cluster_elsewhere_are_those_made_here(
+    made: DatasetPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = dataset.dataset_paths(tmp_path)
+    # threads of this process, which know the preset `tiny`, but reached through the address as others would be
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:
+        monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
+        scenes = dataset.make_scenes(paths, SETTINGS, jobs=-1, backend="dask")
+    assert [scene.name for scene in scenes] == ["home_000", "home_001", "home_002"]
+    whole = hashes(made.sound_spaces_root)
+    assert {k: v for k, v in whole.items() if "splits" not in k} == hashes(paths.sound_spaces_root)

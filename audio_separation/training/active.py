@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Any, Iterator, Optional
 
 import numpy as np
 import torch
@@ -97,10 +97,12 @@ class ActiveTrainer:
     # ---- the loop -----------------------------------------------------------------------------------
     def run(self, stop: StopRequest) -> int:
         """Train to ``NUM_UPDATES``; returns the exit status (0, or that of the signal that stopped it)."""
-        if distributed.from_main(lambda: not (self.dir / "state.pth").exists()):
+        state = load_state(self.dir / "state.pth", self.world)
+        if state is None:
             self._load_pretrained()  # before the model dir is claimed: a wrong path leaves nothing behind
         distributed.on_main(lambda: claim_run_dir(self.dir, self.config))
-        self._resume()
+        self._resume(state)
+        del state  # another copy of all weights and moments
         train, total = self.config.TRAIN, self.config.NUM_UPDATES
         frames = self.num_envs * self.world.size * self.config.PPO.NUM_STEPS
         writer = MetricWriter(self.dir, self.update, self.world.is_main)
@@ -337,10 +339,9 @@ class ActiveTrainer:
             )
         save_checkpoint(self.dir / name, content)
 
-    def _resume(self) -> None:
-        path = self.dir / "state.pth"
-        content = distributed.from_main(lambda: load_state(path))
+    def _resume(self, content: Optional[dict[str, Any]]) -> None:
         if content is not None:
+            path = self.dir / "state.pth"
             require(content, ("num_envs", "policy_optimizer", "memory_optimizer", "update"), path)
             if content["num_envs"] != self.num_envs * self.world.size:
                 raise UserError(

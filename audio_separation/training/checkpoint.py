@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 from audio_separation.errors import UserError
+from audio_separation.training import distributed
+from audio_separation.training.distributed import World
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -79,15 +81,22 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     return content
 
 
-def load_state(path: Path) -> Optional[dict[str, Any]]:
-    """The state of a training in main memory, where load_state_dict takes it from; None where none was saved.
+def load_state(path: Path, world: World) -> Optional[dict[str, Any]]:
+    """The state that a training goes on from, on every rank, in main memory; None where none was saved.
 
-    Adam's step counters stay there, as in a run that was never resumed: on a GPU each step would wait for them.
+    Rank 0 alone reads it, so other nodes need not see the model dir. Adam's step counters stay in main memory,
+    as in a run that was never resumed: on a GPU every step would wait for them.
 
     Raises:
-        UserError: as :func:`load_checkpoint`.
+        UserError: as :func:`load_checkpoint`; or where rank 0 does not see the state that another rank sees.
     """
-    return load_checkpoint(path, torch.device("cpu")) if path.exists() else None
+    found = distributed.from_main(path.exists)
+    if distributed.any_rank(path.exists(), world.device) and not found:
+        raise UserError(
+            f"{path} is not there on the node of rank 0 but on another one, where rank 0 was before; "
+            "put --model-dir on a file system that all nodes share, or copy it to the node of rank 0"
+        )
+    return distributed.from_main(lambda: load_checkpoint(path, torch.device("cpu"))) if found else None
 
 
 def restore(module: nn.Module, content: dict[str, Any], key: str, path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -66,8 +66,10 @@ class PassiveTrainer:
     # ---- the loop -----------------------------------------------------------------------------------
     def run(self, stop: StopRequest) -> int:
         """Train to ``PASSIVE.NUM_STEPS``; returns the exit status (0, or that of the signal that stopped it)."""
+        state = load_state(self.dir / "state.pth", self.world)
         distributed.on_main(lambda: claim_run_dir(self.dir, self.config))
-        self._resume()
+        self._resume(state)
+        del state  # another copy of all weights and moments
         passive, device = self.config.PASSIVE, self.world.device
         writer = MetricWriter(self.dir, self.step, self.world.is_main)
         progress = Progress(
@@ -182,10 +184,9 @@ class PassiveTrainer:
             }
             save_checkpoint(self.dir / name, content)
 
-    def _resume(self) -> None:
-        path = self.dir / "state.pth"
-        content = distributed.from_main(lambda: load_state(path))
+    def _resume(self, content: Optional[dict[str, Any]]) -> None:
         if content is not None:
+            path = self.dir / "state.pth"
             require(content, ("optimizer", "step", "best"), path)
             restore(self.separator, content, "separator", path)
             self.optimizer.load_state_dict(content["optimizer"])

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.io import wavfile
 
 from audio_separation.audio.clips import ClipLibrary
-from audio_separation.audio.packed_rirs import write_packed
+from audio_separation.audio.packed_writer import write_packed
 from audio_separation.audio.stft import RATE
 from audio_separation.scenes.episodes import make_active_episodes, save_episodes
 from audio_separation.scenes.graph import ROTATIONS_DEG, load_graph, write_metadata

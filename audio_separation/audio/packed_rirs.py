@@ -1,43 +1,49 @@
-"""Packed RIRs: all responses of a scene in one memory-mapped safetensors file.
+"""Packed RIRs: all responses of a scene in one memory-mapped, checksummed safetensors file.
 
-Tensors, R responses whose samples add up to T: ``data [T, C]`` (float16 or float32, each response divided
-by its own peak), ``scale [R]`` (that peak), ``offset``, ``length``, ``azimuth``, ``receiver``, ``source``
-``[R]``, sorted by (receiver, source, azimuth). Metadata (strings): ``format``, ``version``, ``rate``, and
-what the writer adds, such as ``engine``. A scale a response keeps the error of float16 some 70 dB below it.
+Version 2 holds these tensors, for R responses and K pairs of nodes that have none:
+
+- ``data [N]``, float16 or float32: the responses one after the other, each ``[C, L]``.
+- ``offset``, ``length``, ``azimuth``, ``receiver``, ``source`` ``[R]``, int64, sorted by (receiver, source,
+  azimuth): where in ``data`` a response begins, its L, and whose it is.
+- ``scale [R]``, float32: what to multiply a response by. ``crc [R]``, uint32: CRC-32 of its stored bytes.
+- ``broken [K, 4]``, int64: azimuth, receiver, source and the reason's place in ``reasons``, which is a JSON
+  list as uint8. They were unreadable in the tree that was packed, or missing though others imply them.
+
+Metadata (strings): ``format``, ``version``, ``rate``, ``dtype``, ``worst_error_db`` (measured while packing),
+``unreadable`` and ``missing`` (numbers of pairs), ``index_crc`` (CRC-32 of all that is not ``data``), and
+what the writer adds, such as ``engine``. float32 is exact. float16 divides each response by its peak and is
+within 2^-11 of every sample, so its error lies 66 dB or more below the response.
+
+Version 1 is still read: no checksums, no ``broken``, ``data [T, C]`` with offsets counted in rows.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
+import mmap
 import struct
+import zlib
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, BinaryIO, Iterable, NamedTuple, Optional
+from typing import Any, Iterable, Mapping, Optional
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 
-from audio_separation.audio.rir_store import NUM_EARS, RirStore, UnreadableRir, existing_root
+from audio_separation.audio.rir_store import NUM_EARS, RirKey, RirStore, UnreadableRir, existing_root
 from audio_separation.errors import UserError
 
 FORMAT = "audio_separation/packed_rirs"
-VERSION = "1"
+VERSION = "2"
+DTYPES = ("float16", "float32")
+Pair = tuple[int, int, int]  # azimuth in degrees, receiver node, source node
+
 INDEX = ("offset", "length", "azimuth", "receiver", "source")
 _CURE = "write it again with scripts/generate_homes.py or scripts/pack_rirs.py"
 _SKIP = f"{_CURE}, or set AUDIO.MISSING_RIR skip to leave such pairs out"
 _MAX_OPEN_SCENES = 16  # an index of Matterport3D has about a million rows
-_DTYPE_NAMES = {"float16": "F16", "float32": "F32", "int64": "I64"}  # as safetensors spells them
-
-
-class _Scene(NamedTuple):
-    path: Path
-    data: Any  # safetensors slice of `data`, read from the mapped file on indexing
-    keys: np.ndarray  # int64 [R], ascending
-    scale: np.ndarray
-    offset: np.ndarray
-    length: np.ndarray
 
 
 class PackedRirStore(RirStore):
@@ -46,7 +52,7 @@ class PackedRirStore(RirStore):
     def __init__(self, root: Path, rate: int = 16000, on_missing: str = "error") -> None:
         super().__init__(rate, on_missing)
         self.root = existing_root(root)
-        self._scenes: OrderedDict[str, _Scene] = OrderedDict()
+        self._scenes: OrderedDict[str, PackedScene] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
         # a mapped file does not travel to a spawned worker; it opens its own
@@ -56,9 +62,21 @@ class PackedRirStore(RirStore):
         """Return the length of the scene's longest RIR, from the index."""
         return int(self._open(scene).length.max())
 
-    def _open(self, scene: str) -> _Scene:
+    def broken_pairs(self, scene: str) -> dict[Pair, str]:
+        """Return the pairs that the scene's file lists as unreadable or missing, each with the reason."""
+        return self._open(scene).broken_pairs()
+
+    def prefetch(self, keys: Iterable[RirKey]) -> None:
+        """Ask the system to read these responses from the disk in the background; costs a few us each."""
+        for scene, *pair in keys:
+            opened = self._open(scene)
+            row = opened.row(*pair)
+            if row is not None:
+                opened.will_need(row)
+
+    def _open(self, scene: str) -> PackedScene:
         if scene not in self._scenes:
-            self._scenes[scene] = _open_scene(self.root / f"{scene}.safetensors", self.rate)
+            self._scenes[scene] = PackedScene(self.root / f"{scene}.safetensors", self.rate)
             if len(self._scenes) > _MAX_OPEN_SCENES:
                 self._scenes.popitem(last=False)
         self._scenes.move_to_end(scene)
@@ -66,21 +84,149 @@ class PackedRirStore(RirStore):
 
     def _read(self, scene: str, azimuth: int, receiver: int, source: int) -> np.ndarray:
         opened = self._open(scene)
-        key = int(_keys(*(np.array(part, np.int64) for part in (azimuth, receiver, source))))
-        row = int(np.searchsorted(opened.keys, key))
-        where = f"{opened.path}, azimuth {azimuth}, receiver {receiver}, source {source}"
-        if row == len(opened.keys) or opened.keys[row] != key:
-            raise UnreadableRir(f"{where}: no such RIR; {_SKIP}")
-        start, length = int(opened.offset[row]), int(opened.length[row])
-        rir = opened.data[start : start + length].astype(np.float32).T * opened.scale[row]
-        if length == 0 or not np.isfinite(rir).all():
-            raise UnreadableRir(f"{where}: the RIR is empty or not finite; {_SKIP}")
-        return np.ascontiguousarray(rir)
+        row = opened.row(azimuth, receiver, source)
+        if row is None:
+            raise UnreadableRir(opened.why_absent(azimuth, receiver, source))
+        return opened.read(row)
 
 
-def _keys(azimuth: np.ndarray, receiver: np.ndarray, source: np.ndarray) -> np.ndarray:
-    # one number per pair: 22 bits of receiver, 22 of source, 9 of azimuth in degrees
-    return ((receiver.astype(np.int64) << 31) | (source.astype(np.int64) << 9)) | azimuth.astype(np.int64)
+class PackedScene:
+    """One packed file, open.
+
+    Args:
+        path: the file.
+        rate: samples per second that it must have; None takes any.
+
+    Attributes:
+        metadata: see the module.
+        length: int64 ``[R]``, samples of each response.
+        scale: float32 ``[R]``, what to multiply its stored values by.
+
+    Raises:
+        UserError: missing, truncated, corrupt, of another format, version or rate.
+    """
+
+    def __init__(self, path: Path, rate: Optional[int]) -> None:
+        self.path = Path(path)
+        with _open_file(self.path) as file:
+            self.metadata = _metadata(self.path, file)
+            found_rate = self.metadata.get("rate", "unknown")
+            if rate is not None and found_rate != str(rate):
+                raise UserError(f"{path} has a rate of {found_rate} Hz, expected {rate} Hz: {_CURE}")
+            old = self.metadata["version"] == "1"
+            names = (*INDEX, "scale") + (() if old else ("crc", "broken", "reasons"))
+            try:
+                index = {name: file.get_tensor(name) for name in names}
+                self.data, self._mapped, self._data_start = _map(self.path)
+            except (SafetensorError, KeyError) as error:
+                raise UserError(f"{path} is corrupt ({error}): {_CURE}") from None
+        if old:
+            index = {**index, "offset": NUM_EARS * index["offset"], **_NO_CHECKSUMS}
+        elif str(index_checksum(self.metadata, index)) != self.metadata.get("index_crc"):
+            raise UserError(f"{path} is corrupt (its index does not match its checksum): {_CURE}")
+        if not _consistent(index, self.data.size):
+            raise UserError(f"{path} is corrupt (its index and its samples do not fit together): {_CURE}")
+        keys = pair_keys(index["azimuth"], index["receiver"], index["source"])
+        order = np.argsort(keys, kind="stable")
+        self._keys, self.scale, self._offset = (a[order] for a in (keys, index["scale"], index["offset"]))
+        self.length = index["length"][order]
+        self._crc = None if old else index["crc"][order]
+        self._checked = np.zeros(len(keys), bool)
+        self._broken_keys, self._broken_reason = pair_keys(*index["broken"].T[:3]), index["broken"][:, 3]
+        self._reasons: list[str] = json.loads(index["reasons"].tobytes())
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def row(self, azimuth: int, receiver: int, source: int) -> Optional[int]:
+        """Return the pair's row in the index, or None."""
+        return _find(self._keys, pair_key(azimuth, receiver, source))
+
+    def pair(self, row: int) -> Pair:
+        """Return whose response lies in this row."""
+        return key_pair(int(self._keys[row]))
+
+    def stored(self, row: int) -> np.ndarray:
+        """Return the response as stored, ``[C * L]`` (``[L * C]`` in version 1), mapped."""
+        begin = int(self._offset[row])
+        return self.data[begin : begin + NUM_EARS * int(self.length[row])]
+
+    def read(self, row: int) -> np.ndarray:
+        """Return the response, float32 ``[C, L]``; the first time its checksum is verified.
+
+        Raises:
+            UnreadableRir: the stored samples do not match the checksum, or are not finite.
+        """
+        # a copy, as torch wants memory that it may write; torch converts float16 five times as fast as numpy
+        samples = torch.from_numpy(np.array(self.stored(row)))
+        if not self._checked[row]:
+            self.check(row, samples.numpy())
+            self._checked[row] = True
+        scaled = samples.float().mul_(float(self.scale[row])).numpy()
+        if self._crc is None:
+            return np.ascontiguousarray(scaled.reshape(-1, NUM_EARS).T)  # [L, C] -> [C, L]
+        return scaled.reshape(NUM_EARS, -1)
+
+    def check(self, row: int, stored: np.ndarray) -> None:
+        """Compare stored samples with the row's checksum.
+
+        Raises:
+            UnreadableRir: they do not match, or are not finite.
+        """
+        if self._crc is not None and zlib.crc32(stored.data) != self._crc[row]:
+            raise UnreadableRir(
+                f"{self._where(*self.pair(row))}: its samples do not match its checksum; {_SKIP}"
+            )
+        if not np.isfinite(stored).all():
+            raise UnreadableRir(f"{self._where(*self.pair(row))}: the RIR is not finite; {_SKIP}")
+
+    def will_need(self, row: int) -> None:
+        """Ask the system to read the response from the disk in the background, where it can be asked."""
+        if not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        size = self.data.itemsize
+        begin = self._data_start + int(self._offset[row]) * size
+        page = begin // mmap.PAGESIZE * mmap.PAGESIZE
+        end = begin + NUM_EARS * int(self.length[row]) * size
+        self._mapped.madvise(mmap.MADV_WILLNEED, page, end - page)
+
+    def broken_pairs(self) -> dict[Pair, str]:
+        """Return the pairs listed as unreadable or missing, each with the reason."""
+        reasons = (self._reasons[number] for number in self._broken_reason.tolist())
+        return dict(zip(map(key_pair, self._broken_keys.tolist()), reasons))
+
+    def why_absent(self, azimuth: int, receiver: int, source: int) -> str:
+        """Return the sentence on a pair that has no row: the recorded reason where there is one."""
+        row = _find(self._broken_keys, pair_key(azimuth, receiver, source))
+        reason = "no such RIR" if row is None else self._reasons[int(self._broken_reason[row])]
+        return f"{self._where(azimuth, receiver, source)}: {reason}; {_SKIP}"
+
+    def _where(self, azimuth: int, receiver: int, source: int) -> str:
+        return f"{self.path}, azimuth {azimuth}, receiver {receiver}, source {source}"
+
+
+_NO_CHECKSUMS = {"broken": np.empty((0, 4), np.int64), "reasons": np.frombuffer(b"[]", np.uint8)}
+
+
+def pair_key(azimuth: int, receiver: int, source: int) -> int:
+    """Return the number that a pair is sorted and found by."""
+    # 22 bits of receiver, 22 of source, 9 of azimuth in degrees
+    return (int(receiver) << 31) | (int(source) << 9) | int(azimuth)
+
+
+def pair_keys(azimuth: np.ndarray, receiver: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Return :func:`pair_key` of int64 arrays."""
+    return (receiver << 31) | (source << 9) | azimuth
+
+
+def key_pair(key: int) -> Pair:
+    """Return the pair of a :func:`pair_key`."""
+    return key & 0x1FF, key >> 31, (key >> 9) & 0x3FFFFF
+
+
+def _find(keys: np.ndarray, key: int) -> Optional[int]:
+    row = int(keys.searchsorted(key))
+    return row if row < len(keys) and keys[row] == key else None
 
 
 def read_packed_metadata(path: Path) -> dict[str, str]:
@@ -105,127 +251,35 @@ def _open_file(path: Path) -> Any:
 def _metadata(path: Path, file: Any) -> dict[str, str]:
     metadata = file.metadata() or {}
     found = (metadata.get("format"), metadata.get("version"))
-    if found != (FORMAT, VERSION):
+    if found not in ((FORMAT, "1"), (FORMAT, VERSION)):
         raise UserError(f"{path} is of format {found}, expected {(FORMAT, VERSION)}: {_CURE}")
     return metadata
 
 
-def _open_scene(path: Path, rate: int) -> _Scene:
-    file = _open_file(path)
-    found_rate = _metadata(path, file).get("rate", "unknown")
-    if found_rate != str(rate):
-        raise UserError(f"{path} has a rate of {found_rate} Hz, expected {rate} Hz: {_CURE}")
-    try:
-        index = {name: file.get_tensor(name) for name in INDEX}
-        scale = file.get_tensor("scale")
-        data = file.get_slice("data")
-        shape = data.get_shape()
-    except SafetensorError as error:
-        raise UserError(f"{path} is corrupt ({error}): {_CURE}") from None
-    if not _consistent(index, scale, shape):
-        raise UserError(f"{path} is corrupt (its index and its samples do not fit together): {_CURE}")
-    keys = _keys(index["azimuth"], index["receiver"], index["source"])
-    order = np.argsort(keys, kind="stable")
-    return _Scene(path, data, keys[order], scale[order], index["offset"][order], index["length"][order])
+def _map(path: Path) -> tuple[np.ndarray, mmap.mmap, int]:
+    """Map ``data`` (flat), in a file whose header safetensors has found to be sound."""
+    with path.open("rb") as file:
+        (room,) = struct.unpack("<Q", file.read(8))
+        entry = json.loads(file.read(room))["data"]
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    start = 8 + room + entry["data_offsets"][0]
+    dtype = {"F16": np.float16, "F32": np.float32}[entry["dtype"]]
+    return np.frombuffer(mapped, dtype, math.prod(entry["shape"]), start), mapped, start
 
 
-def _consistent(index: dict[str, np.ndarray], scale: np.ndarray, shape: list[int]) -> bool:
-    rows = {scale.shape, *(array.shape for array in index.values())}
-    if len(rows) != 1 or scale.ndim != 1 or not len(scale) or len(shape) != 2 or shape[1] != NUM_EARS:
+def _consistent(index: Mapping[str, np.ndarray], num_values: int) -> bool:
+    rows = {array.shape for name, array in index.items() if name not in ("broken", "reasons")}
+    if len(rows) != 1 or index["scale"].ndim != 1:
         return False
-    ends = index["offset"] + index["length"]
-    return bool(index["offset"].min() >= 0 and index["length"].min() >= 0 and ends.max() <= shape[0])
+    ends = index["offset"] + NUM_EARS * index["length"]
+    least = min(index["offset"].min(initial=0), index["length"].min(initial=1) - 1)
+    return bool(least >= 0 and ends.max(initial=0) <= num_values)
 
 
-def write_packed(
-    path: Path,
-    rirs: Iterable[tuple[tuple[int, int, int], np.ndarray]],
-    rate: int,
-    dtype: str = "float16",
-    metadata: Optional[dict[str, str]] = None,
-) -> None:
-    """Write ``rirs``, pairs of (azimuth, receiver, source) and float32 ``[C, L]``, to ``path``.
-
-    The samples are streamed, so a scene may be larger than memory. The file appears whole or not at all
-    (written beside ``path``, then renamed).
-
-    Raises:
-        UserError: ``dtype`` is neither float16 nor float32; a RIR is not a finite ``[2, L >= 1]`` array; a
-            pair occurs twice; there is none.
-    """
-    if dtype not in ("float16", "float32"):
-        raise UserError(f"packed RIRs have dtype float16 or float32, not {dtype!r}")
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            _write_stream(file, path, rirs, dtype, {**(metadata or {}), "rate": str(rate)})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write_stream(
-    file: BinaryIO,
-    path: Path,
-    rirs: Iterable[tuple[tuple[int, int, int], np.ndarray]],
-    dtype: str,
-    metadata: dict[str, str],
-) -> None:
-    metadata = {**metadata, "format": FORMAT, "version": VERSION}
-    # safetensors puts the table of contents first: room for it is left, and filled in when all is known
-    room = -(-(2048 + 2 * len(json.dumps(metadata))) // 8) * 8
-    file.write(b" " * (8 + room))
-    rows: dict[str, list[float]] = {name: [] for name in ("scale", *INDEX)}
-    total = 0
-    for key, rir in rirs:
-        scaled, peak = _scaled(path, key, rir)
-        file.write(np.ascontiguousarray(scaled.T, dtype=dtype).tobytes())  # [C, L] -> [L, C]
-        for name, value in zip(rows, (peak, total, rir.shape[1], *key)):
-            rows[name].append(value)
-        total += rir.shape[1]
-    padding = -total % 4  # whole multiples of 8 bytes keep the arrays behind it aligned
-    file.write(np.zeros((padding, NUM_EARS), dtype).tobytes())
-    index = _sorted_index(path, rows)
-    for array in index.values():
-        file.write(array.tobytes())
-    header = _header(metadata, (total + padding, NUM_EARS), dtype, index).ljust(room)
-    assert len(header) == room, "the room left for the header is too small"
-    file.seek(0)
-    file.write(struct.pack("<Q", room) + header)
-
-
-def _header(
-    metadata: dict[str, str], shape: tuple[int, int], dtype: str, index: dict[str, np.ndarray]
-) -> bytes:
-    """The file's table of contents as safetensors defines it: JSON of dtype, shape and byte range."""
-    tensors = [("data", dtype, shape), *((name, a.dtype.name, a.shape) for name, a in index.items())]
-    header: dict[str, Any] = {"__metadata__": metadata}
-    end = 0
-    for name, kind, size in tensors:
-        start, end = end, end + math.prod(size) * np.dtype(kind).itemsize
-        header[name] = {"dtype": _DTYPE_NAMES[kind], "shape": list(size), "data_offsets": [start, end]}
-    return json.dumps(header).encode()
-
-
-def _scaled(path: Path, key: tuple[int, int, int], rir: np.ndarray) -> tuple[np.ndarray, float]:
-    if rir.ndim != 2 or rir.shape[0] != NUM_EARS or rir.shape[1] < 1 or not np.isfinite(rir).all():
-        raise UserError(
-            f"the RIR (azimuth, receiver, source) {key} for {path} has shape {rir.shape}, expected a finite "
-            f"({NUM_EARS}, L) array: leave it out, or compute it again"
-        )
-    peak = float(np.abs(rir).max()) or 1.0  # silence stays silence
-    return rir / peak, peak
-
-
-def _sorted_index(path: Path, rows: dict[str, list[float]]) -> dict[str, np.ndarray]:
-    if not rows["scale"]:
-        raise UserError(f"no RIRs for {path}, expected at least one: check the scene's nodes")
-    index = {name: np.array(rows[name], np.int64) for name in INDEX}
-    keys = _keys(index["azimuth"], index["receiver"], index["source"])
-    order = np.argsort(keys, kind="stable")
-    if (np.diff(keys[order]) == 0).any():
-        raise UserError(f"a pair of nodes occurs twice among the RIRs for {path}: give each one once")
-    scale = np.array(rows["scale"], np.float32)
-    arrays: dict[str, np.ndarray] = {**index, "scale": scale}
-    return {name: np.ascontiguousarray(array[order]) for name, array in arrays.items()}
+def index_checksum(metadata: Mapping[str, str], index: Mapping[str, np.ndarray]) -> int:
+    """Return the CRC-32 of all that a file holds beside its samples."""
+    described = {name: value for name, value in metadata.items() if name != "index_crc"}
+    crc = zlib.crc32(json.dumps(described, sort_keys=True).encode())
+    for name in sorted(index):
+        crc = zlib.crc32(np.ascontiguousarray(index[name]).data, crc)
+    return crc

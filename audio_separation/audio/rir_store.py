@@ -10,11 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from math import gcd
 from pathlib import Path
+from typing import Iterable, Optional
 
 import numpy as np
 import scipy.signal
 import soundfile
 
+from audio_separation.audio.prefetch import Prefetcher
 from audio_separation.audio.wav import read_wav
 from audio_separation.errors import UserError
 
@@ -26,7 +28,20 @@ READ_CURE = "restore it, or set AUDIO.MISSING_RIR skip to leave such pairs out"
 
 
 class UnreadableRir(UserError):
-    """One RIR is missing or broken; the only fault that ``on_missing="skip"`` passes over."""
+    """One RIR is missing or broken; the only fault that ``on_missing="skip"`` passes over.
+
+    Attributes:
+        fault: what is wrong with the file, as "is empty"; "" where there is no more to say than the message.
+    """
+
+    def __init__(self, message: str, fault: str = "") -> None:
+        super().__init__(message)
+        self.fault = fault
+
+    @classmethod
+    def of_file(cls, path: Path, fault: str) -> UnreadableRir:
+        """Return the error of a file: "<path> is empty: <cure>"."""
+        return cls(f"{path} {fault}: {READ_CURE}", fault)
 
 
 class RirStore(ABC):
@@ -60,6 +75,12 @@ class RirStore(ABC):
             self.skipped[(scene, azimuth, receiver, source)] = str(error)
             return np.zeros((NUM_EARS, 1), np.float32)
 
+    def prefetch(self, keys: Iterable[RirKey]) -> None:  # noqa: B027 - a store need not do anything
+        """Say which RIRs will be loaded soon, in that order; changes nothing but the time ``load`` takes.
+
+        What is wrong with a RIR is raised when it is loaded; a whole scene that cannot be opened, here or there.
+        """
+
     @abstractmethod
     def max_samples(self, scene: str) -> int:
         """Return the length of the scene's longest RIR at ``rate``."""
@@ -73,16 +94,29 @@ class WavRirStore(RirStore):
     """SoundSpaces' tree ``root/<scene>/<azimuth>/<receiver>_<source>.wav`` (its archives also use ``-``).
 
     With ``resample`` a file of another rate is converted to ``rate``; without, it is an error, since such
-    data is usually the wrong dataset.
+    data is usually the wrong dataset. With ``prefetch_threads`` that many threads read what ``prefetch`` names.
     """
 
     def __init__(
-        self, root: Path, rate: int = 16000, on_missing: str = "error", resample: bool = False
+        self,
+        root: Path,
+        rate: int = 16000,
+        on_missing: str = "error",
+        resample: bool = False,
+        prefetch_threads: int = 0,
     ) -> None:
         super().__init__(rate, on_missing)
         self.root = existing_root(root)
         self.resample = resample
         self._longest: dict[str, int] = {}
+        self._ahead: Optional[Prefetcher[RirKey, np.ndarray]] = None
+        if prefetch_threads:
+            self._ahead = Prefetcher(self._read_file, prefetch_threads)
+
+    def prefetch(self, keys: Iterable[RirKey]) -> None:
+        """Begin to read the files in threads, where the store was given any."""
+        if self._ahead is not None:
+            self._ahead.start(keys)
 
     def max_samples(self, scene: str) -> int:
         """Return the length of the longest RIR: reads every header of the scene (slow the first time)."""
@@ -104,6 +138,11 @@ class WavRirStore(RirStore):
         return folder
 
     def _read(self, scene: str, azimuth: int, receiver: int, source: int) -> np.ndarray:
+        key = (scene, azimuth, receiver, source)
+        return self._read_file(key) if self._ahead is None else self._ahead.take(key)
+
+    def _read_file(self, key: RirKey) -> np.ndarray:
+        scene, azimuth, receiver, source = key
         folder = self._scene_folder(scene) / str(azimuth)
         path = folder / f"{receiver}_{source}.wav"
         dashed = folder / f"{receiver}-{source}.wav"
@@ -112,13 +151,14 @@ class WavRirStore(RirStore):
         try:
             samples, rate, _ = read_wav(path, "float32", READ_CURE)
         except UserError as error:
-            raise UnreadableRir(str(error)) from None
+            fault = str(error).removeprefix(f"{path} ").removesuffix(f": {READ_CURE}")
+            raise UnreadableRir.of_file(path, fault) from None
         if samples.shape[1] != NUM_EARS:
-            raise UnreadableRir(
-                f"{path} has {samples.shape[1]} channel(s), expected {NUM_EARS} (left, right): {READ_CURE}"
+            raise UnreadableRir.of_file(
+                path, f"has {samples.shape[1]} channel(s), expected {NUM_EARS} (left, right)"
             )
         if not np.isfinite(samples).all():
-            raise UnreadableRir(f"{path} holds values that are not finite (NaN or inf): {READ_CURE}")
+            raise UnreadableRir.of_file(path, "holds values that are not finite (NaN or inf)")
         rir = np.ascontiguousarray(samples.T)  # [L, C] -> [C, L]
         if rate != self.rate:
             if not self.resample:
@@ -142,25 +182,28 @@ def resample_rir(rir: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 
 
 def open_rir_store(
-    root: Path, kind: str = "auto", rate: int = 16000, on_missing: str = "error", resample: bool = False
+    root: Path,
+    kind: str = "auto",
+    rate: int = 16000,
+    on_missing: str = "error",
+    resample: bool = False,
+    prefetch_threads: int = 0,
 ) -> RirStore:
     """Open ``root`` = ``sound_spaces/binaural_rirs/<dataset>``.
 
     ``kind``: ``packed`` (``root/<scene>.safetensors``), ``wav`` (the tree), or ``auto``: for each scene the
-    packed file where there is one, else the tree.
+    packed file where there is one, else the tree. ``prefetch_threads`` is the tree's.
 
     Raises:
         UserError: unknown ``kind`` or ``on_missing``, or ``root`` is missing.
     """
     from audio_separation.audio.packed_rirs import PackedRirStore  # it builds on this module
 
-    if kind == "wav":
-        return WavRirStore(root, rate, on_missing, resample)
     if kind == "packed":
         return PackedRirStore(root, rate, on_missing)
-    if kind == "auto":
-        packed = PackedRirStore(root, rate, on_missing)
-        return _EitherRirStore(packed, WavRirStore(root, rate, on_missing, resample))
+    if kind in ("wav", "auto"):
+        tree = WavRirStore(root, rate, on_missing, resample, prefetch_threads)
+        return tree if kind == "wav" else _EitherRirStore(PackedRirStore(root, rate, on_missing), tree)
     raise UserError(f"AUDIO.RIR_STORE is {kind!r}, expected auto, packed or wav")
 
 
@@ -187,6 +230,11 @@ class _EitherRirStore(RirStore):
 
     def max_samples(self, scene: str) -> int:
         return self._of(scene).max_samples(scene)
+
+    def prefetch(self, keys: Iterable[RirKey]) -> None:
+        keys = list(keys)
+        for store in (self._packed, self._tree):
+            store.prefetch([key for key in keys if self._of(key[0]) is store])
 
     def _read(self, scene: str, azimuth: int, receiver: int, source: int) -> np.ndarray:
         return self._of(scene)._read(scene, azimuth, receiver, source)

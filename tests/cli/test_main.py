@@ -22,7 +22,7 @@ from small_config import REPO
 from tiny import RATE, scene_rirs, write_wav_tree
 
 import main
-from audio_separation.audio.packed_rirs import write_packed
+from audio_separation.audio.packed_writer import write_packed
 from audio_separation.scenes.layout import DatasetPaths
 
 

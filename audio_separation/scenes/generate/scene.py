@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from audio_separation.audio.packed_rirs import write_packed
+from audio_separation.audio.packed_writer import write_packed
 from audio_separation.scenes.generate import acoustics
 from audio_separation.scenes.generate.figures import draw_plan, draw_views
 from audio_separation.scenes.generate.home import EAR_HEIGHT_M, Home, make_home

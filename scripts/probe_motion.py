@@ -87,7 +87,7 @@ def listen_at_random(config: CfgNode, separators: Path, count: int, rng: np.rand
         distances.append(simulator.target_distance())
         seen = simulator.observe()
         heard = agent.listen(seen.mix_logmag, seen.target_class)
-        mixture = mixture_estimate(seen.mix_stft.abs(), config.AUDIO.TARGET_MONO_RMS)
+        mixture = mixture_estimate(torch.expm1(seen.mix_logmag), config.AUDIO.TARGET_MONO_RMS)
         truth = seen.target_mono_mag
         parts.append((heard.bin_mag, stft_l2(heard.mono_mag, truth), stft_l2(mixture, truth)))
     bin_mag, passive, unprocessed = (torch.cat(x) for x in zip(*parts))

@@ -16,7 +16,7 @@ from audio_separation.audio.metrics import (
     stft_l2,
     with_phase_of,
 )
-from audio_separation.audio.render import BinauralRenderer
+from audio_separation.audio.render import BinauralRenderer, Listeners
 from audio_separation.audio.rir_store import RirStore
 from audio_separation.audio.stft import RATE, istft
 from audio_separation.errors import UserError
@@ -101,7 +101,9 @@ def observation_errors(path: Path) -> dict[str, Deviation]:
     sources = np.array([[0, 1], [0, 1], [1, 0], [1, 0]])  # each source as the target, at both steps
     names = [[str(node) for node in row] for row in sources]
     seconds = np.array([[0, 0], [1, 1]] * 2)
-    ours = renderer.spectra(renderer.render(["golden"] * 4, [0] * 4, [0] * 4, sources, names, seconds, True))
+    nowhere = np.zeros(4, int)
+    listeners = Listeners(["golden"] * 4, nowhere, nowhere, sources, names, seconds)
+    ours = renderer.hear(listeners, target_bin=True, phases=True)._asdict()
 
     mix_logmag, mix_phase = _channels_first(data["mixed_bin_audio_mag"], data["mixed_bin_audio_phase"])
     mono_mag, mono_phase = _channels_first(data["gt_mono_mag"], data["gt_mono_phase"])

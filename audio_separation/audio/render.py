@@ -4,23 +4,33 @@
 after its true delay and the tail of the last second is heard in this one. A clip loops without end, also
 before the episode's start. ``paper`` convolves each second alone, keeps the centre of the result and rounds
 each source to int16, as the published simulator does; it exists to compare with published numbers.
+
+Where the time goes and why it is done in this order: docs/performance.md.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Sequence, Union
+from typing import Iterator, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 import torch
 
 from audio_separation.audio.clips import ClipSource
 from audio_separation.audio.rir_store import NUM_EARS, RirKey, RirStore
-from audio_separation.audio.spectra import RirSpectra, fft_size
-from audio_separation.audio.stft import RATE, irfft, magnitude, rfft, stft
+from audio_separation.audio.spectra import (
+    INT16_SCALE,
+    ClipSecond,
+    DrySpectra,
+    RirSpectra,
+    fft_size,
+)
+from audio_separation.audio.stft import NUM_BINS, NUM_FRAMES, RATE, irfft, magnitude, stft
 from audio_separation.errors import UserError
 
-INT16_SCALE = 32768.0
 MODES = ("causal", "paper")
+DRY_SHARE = 0.25  # of the cache, for spectra of dry clips; the rest is for those of RIRs
+# items that go through all transforms together: on a CPU as many as stay in its second-level cache
+CHUNK = {"cpu": 4, "cuda": 1024}
 
 
 class Rendered(NamedTuple):
@@ -38,6 +48,52 @@ class Rendered(NamedTuple):
     target_mono: torch.Tensor
 
 
+class Heard(NamedTuple):
+    """The spectrograms of one second, of ``B`` listeners.
+
+    Attributes:
+        mix_logmag: ``[B, C, F, N]``, log1p of the mixture's magnitude.
+        target_mono_mag: ``[B, 1, F, N]``, scaled so that its RMS over F x N is ``mono_rms`` (silence stays 0).
+        target_bin_mag: ``[B, C, F, N]``; None where the image was not asked for.
+        mix_stft, target_mono_stft, target_bin_stft: complex, of the same shapes, the mono one scaled like its
+            magnitude; None where phases were not asked for.
+    """
+
+    mix_logmag: torch.Tensor
+    target_mono_mag: torch.Tensor
+    target_bin_mag: Optional[torch.Tensor]
+    mix_stft: Optional[torch.Tensor]
+    target_mono_stft: Optional[torch.Tensor]
+    target_bin_stft: Optional[torch.Tensor]
+
+
+class Listeners(NamedTuple):
+    """What ``B`` listeners hear.
+
+    Attributes:
+        scenes: ``B`` scene names.
+        azimuths: int ``[B]`` degrees, ``-rotation mod 360``.
+        receivers: int ``[B]`` nodes of the listeners.
+        sources: int ``[B, S]`` nodes of the sources; source 0 is the target.
+        sounds: ``[B][S]`` clip names.
+        seconds: int ``[B, S]``, which second of each clip; wraps modulo the clip's whole seconds.
+    """
+
+    scenes: Sequence[str]
+    azimuths: np.ndarray
+    receivers: np.ndarray
+    sources: np.ndarray
+    sounds: Sequence[Sequence[str]]
+    seconds: np.ndarray
+
+
+class _Part(NamedTuple):
+    """Some items of a batch, convolved: their rows, and ``[G, C, L]`` of the mixture and, if asked, the target."""
+
+    rows: Union[slice, torch.Tensor]
+    signals: Sequence[torch.Tensor]
+
+
 class BinauralRenderer:
     """Render batches of (scene, listener, sources, clips, second).
 
@@ -46,8 +102,8 @@ class BinauralRenderer:
         clips: the dry clips.
         mode: ``causal`` or ``paper``.
         device: where the transforms run and the results lie.
-        cache_mb: bound on the cached RIR spectra, in MiB.
-        mono_rms: scale of the mono magnitudes in :meth:`spectra`.
+        cache_mb: bound on the cached spectra, in MiB.
+        mono_rms: scale of the mono magnitudes.
     """
 
     def __init__(
@@ -70,169 +126,200 @@ class BinauralRenderer:
         self.mode = mode
         self.device = torch.device(device)
         self.mono_rms = mono_rms
-        self._spectra = RirSpectra(rirs, self.device, cache_mb)
+        self.rir_spectra = RirSpectra(rirs, self.device, cache_mb * (1 - DRY_SHARE))
+        self.dry_spectra = DrySpectra(
+            clips, self.device, cache_mb * DRY_SHARE, history=mode == "causal", mono_rms=mono_rms
+        )
+        self._chunk = CHUNK[self.device.type]
 
     @torch.no_grad()
-    def render(
-        self,
-        scenes: Sequence[str],
-        azimuths: Sequence[int] | np.ndarray,
-        receivers: Sequence[int] | np.ndarray,
-        sources: np.ndarray,
-        sounds: Sequence[Sequence[str]],
-        seconds: np.ndarray,
-        target_bin: bool,
-    ) -> Rendered:
-        """Render one second for each of ``B`` listeners.
+    def render(self, listeners: Listeners, target_bin: bool) -> Rendered:
+        """Render the waveforms of one second for each listener.
 
         Args:
-            scenes: ``B`` scene names.
-            azimuths: ``[B]`` degrees, ``-rotation mod 360``.
-            receivers: ``[B]`` nodes of the listeners.
-            sources: int ``[B, S]`` nodes of the sources; source 0 is the target.
-            sounds: ``[B][S]`` clip names.
-            seconds: int ``[B, S]``, which second of each clip; wraps modulo the clip's whole seconds.
+            listeners: what is heard where.
             target_bin: also give the target's own image (one more inverse FFT an ear).
 
         Raises:
-            ValueError: the arguments' shapes do not agree.
+            ValueError: the listeners' shapes do not agree.
             UserError: a clip or a RIR cannot be read.
         """
-        sources, seconds = np.asarray(sources), np.asarray(seconds)
-        _check_shapes(scenes, azimuths, receivers, sources, sounds, seconds)
-        num_items = len(sources)
+        clips = self._clip_seconds(listeners)
+        shape = (len(clips), NUM_EARS, RATE)
+        whole = [torch.empty(shape, device=self.device) for _ in range(1 + target_bin)]
+        for rows, signals in self._convolved(listeners, clips, target_bin):
+            for out, part in zip(whole, signals):
+                out[rows] = part
+        target_mono = self.dry_spectra.samples([row[0] for row in clips])[:, None]
+        return Rendered(whole[0], whole[1] if target_bin else None, target_mono)
+
+    @torch.no_grad()
+    def hear(self, listeners: Listeners, target_bin: bool, phases: bool) -> Heard:
+        """Render one second for each listener, as spectrograms; the signals stay in the processor's cache.
+
+        Args:
+            listeners, target_bin: as in :meth:`render`, whose errors this raises.
+            phases: also give the complex spectrograms.
+        """
+        clips = self._clip_seconds(listeners)
+        shape = (len(clips), NUM_EARS, NUM_BINS, NUM_FRAMES)
+        real = [torch.empty(shape, device=self.device) for _ in range(1 + target_bin)]
+        full = [torch.empty(shape, dtype=torch.complex64, device=self.device) for _ in real if phases]
+        for rows, signals in self._convolved(listeners, clips, target_bin):
+            for i, part in enumerate(signals):
+                spectra = stft(part)
+                mag = magnitude(spectra)
+                real[i][rows] = mag.log1p_() if i == 0 else mag
+                if phases:
+                    full[i][rows] = spectra
+        targets = [row[0] for row in clips]
+        mono_mag, mono_stft = self._gather(self.dry_spectra.magnitudes(targets), targets), None
+        if phases:
+            mono_stft = self._gather(self.dry_spectra.spectrograms(targets), targets)
+        return Heard(
+            mix_logmag=real[0],
+            target_mono_mag=mono_mag,
+            target_bin_mag=real[1] if target_bin else None,
+            mix_stft=full[0] if phases else None,
+            target_mono_stft=mono_stft,
+            target_bin_stft=full[1] if phases and target_bin else None,
+        )
+
+    @staticmethod
+    def _gather(found: dict[ClipSecond, torch.Tensor], keys: Sequence[ClipSecond]) -> torch.Tensor:
+        return torch.stack([found[key] for key in keys])
+
+    def _clip_seconds(self, listeners: Listeners) -> list[list[ClipSecond]]:
+        """``[B][S]`` clip and second, wrapped; the shapes are checked here."""
+        _check_shapes(listeners)
+        wrap = self.dry_spectra.wrap
+        return [
+            [wrap(name, second) for name, second in zip(names, row)]
+            for names, row in zip(listeners.sounds, listeners.seconds.tolist())
+        ]
+
+    def _convolved(
+        self, listeners: Listeners, clips: list[list[ClipSecond]], target_bin: bool
+    ) -> Iterator[_Part]:
+        """Convolve the items, a few with equal FFT lengths at a time."""
         keys: list[list[RirKey]] = [
-            [(scenes[b], int(azimuths[b]), int(receivers[b]), int(node)) for node in sources[b]]
-            for b in range(num_items)
+            [(scene, azimuth, receiver, node) for node in row]
+            for scene, azimuth, receiver, row in zip(
+                listeners.scenes,
+                listeners.azimuths.tolist(),
+                listeners.receivers.tolist(),
+                listeners.sources.tolist(),
+            )
         ]
         loaded: dict[RirKey, np.ndarray] = {}
-        lengths = self._spectra.lengths({key for row in keys for key in row}, loaded)
-        sizes = [fft_size(max(lengths[key] for key in row)) for row in keys]
-        mix = torch.empty(num_items, NUM_EARS, RATE, device=self.device)
-        target = torch.empty_like(mix) if target_bin else None
-        mono = torch.empty(num_items, 1, RATE, device=self.device)
-        for n in sorted(set(sizes)):
-            items = [b for b in range(num_items) if sizes[b] == n]
-            group = [keys[b] for b in items]
-            dry = self._dry([sounds[b] for b in items], seconds[items], n)  # [G, S, n], [G, 1, L] in it
-            spectra = self._spectra.get({key for row in group for key in row}, n, loaded)
-            if self.mode == "causal":
-                part = self._causal(dry, group, spectra, target_bin)
-            else:
-                starts = [[(lengths[key] - 1) // 2 for key in row] for row in group]
-                part = self._paper(dry, group, spectra, starts)
-            rows = torch.as_tensor(items, device=self.device)
-            mix[rows] = part[0]
-            mono[rows] = dry[:, :1, -RATE:]
-            if target is not None:
-                assert part[1] is not None
-                target[rows] = part[1]
-        return Rendered(mix, target, mono)
+        lengths = self.rir_spectra.lengths({key for row in keys for key in row}, loaded)
+        by_size: dict[int, list[int]] = {}
+        for b, row in enumerate(keys):
+            by_size.setdefault(fft_size(max(lengths[key] for key in row)), []).append(b)
+        for n, items in sorted(by_size.items()):
+            for first in range(0, len(items), self._chunk):
+                chunk = items[first : first + self._chunk]
+                group, dry_keys = [keys[b] for b in chunk], [clips[b] for b in chunk]
+                rirs = self.rir_spectra.get({key for row in group for key in row}, n, loaded)
+                dry = self.dry_spectra.get((key for row in dry_keys for key in row), n)
+                if self.mode == "causal":
+                    signals = self._causal(group, rirs, dry_keys, dry, n, target_bin)
+                else:
+                    starts = [[(lengths[key] - 1) // 2 for key in row] for row in group]
+                    signals = self._paper(group, rirs, dry_keys, dry, n, starts)
+                yield _Part(self._rows(chunk), signals[: 1 + target_bin])
 
-    def spectra(self, rendered: Rendered) -> dict[str, torch.Tensor]:
-        """Return :func:`observation_spectra` at this renderer's ``mono_rms``."""
-        return observation_spectra(rendered, self.mono_rms)
-
-    def _dry(self, sounds: list[Sequence[str]], seconds: np.ndarray, n: int) -> torch.Tensor:
-        """Gather dry windows ``[G, S, n]`` that end with the wanted second (`paper`: after zeros)."""
-        windows = np.zeros((*seconds.shape, n), np.int16)
-        history = n if self.mode == "causal" else RATE
-        for g, names in enumerate(sounds):
-            for s, name in enumerate(names):
-                fill_window(self.clips.samples(name), int(seconds[g, s]), windows[g, s, n - history :])
-        return torch.from_numpy(windows).to(self.device).to(torch.float32) / INT16_SCALE
+    def _rows(self, items: list[int]) -> Union[slice, torch.Tensor]:
+        if items[-1] - items[0] == len(items) - 1:  # ascending without a gap: no copy through an index
+            return slice(items[0], items[-1] + 1)
+        return torch.as_tensor(items, device=self.device)
 
     def _causal(
         self,
-        dry: torch.Tensor,
         group: list[list[RirKey]],
-        spectra: dict[RirKey, torch.Tensor],
+        rirs: dict[RirKey, torch.Tensor],
+        dry_keys: list[list[ClipSecond]],
+        dry: dict[ClipSecond, torch.Tensor],
+        n: int,
         target_bin: bool,
-    ) -> tuple[torch.Tensor, Optional[torch.Tensor]]:
+    ) -> Sequence[torch.Tensor]:
         """Overlap-save: of the circular convolution over n samples the last L are free of wrapping."""
-        n = dry.shape[-1]
-        dry_spectra = rfft(dry, n)  # [G, S, n // 2 + 1]
-        num_out = 2 if target_bin else 1
         # summing in the frequency domain leaves one inverse FFT an ear instead of one an ear and source
-        out = torch.zeros(num_out, len(group), NUM_EARS, dry_spectra.shape[-1], dtype=dry_spectra.dtype)
-        out = out.to(self.device)
-        for g, row in enumerate(group):
-            for s, key in enumerate(row):
-                out[0, g].addcmul_(spectra[key], dry_spectra[g, s], value=1 / len(row))
-            if target_bin:
-                torch.mul(spectra[row[0]], dry_spectra[g, 0], out=out[1, g])
-        signals = irfft(out, n)[..., -RATE:]
-        return signals[0], signals[1] if target_bin else None
+        if self.device.type == "cpu":
+            products = _summed_one_by_one(group, rirs, dry_keys, dry, n, target_bin)
+        else:
+            products = _summed_together(group, rirs, dry_keys, dry, target_bin)
+        signals = irfft(products, n)[..., -RATE:]  # [1 or 2, G, C, L]
+        signals[0] /= len(group[0])
+        return list(signals)
 
     def _paper(
         self,
-        dry: torch.Tensor,
         group: list[list[RirKey]],
-        spectra: dict[RirKey, torch.Tensor],
+        rirs: dict[RirKey, torch.Tensor],
+        dry_keys: list[list[ClipSecond]],
+        dry: dict[ClipSecond, torch.Tensor],
+        n: int,
         starts: list[list[int]],
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> Sequence[torch.Tensor]:
         """Each second alone: samples (L_rir - 1) // 2 .. + L of the full convolution, rounded to int16."""
-        n = dry.shape[-1]
-        # the second stands at the window's end for `mono`; here it must start at 0, with the zeros behind it
-        dry_spectra = rfft(dry[..., -RATE:], n)
-        rirs = torch.stack([torch.stack([spectra[key] for key in row]) for row in group])  # [G, S, C, K]
-        full = irfft(rirs * dry_spectra[:, :, None], n)  # [G, S, C, n]
+        full = irfft(_products(group, rirs, dry_keys, dry), n)  # [G, S, C, n]
         images = torch.empty(*full.shape[:-1], RATE, device=self.device)
         for g, row in enumerate(starts):
             for s, start in enumerate(row):
                 images[g, s] = full[g, s, :, start : start + RATE]
-        images = (images * INT16_SCALE).round_().clamp_(-32768, 32767) / INT16_SCALE
+        images.mul_(INT16_SCALE).round_().clamp_(-INT16_SCALE, INT16_SCALE - 1).div_(INT16_SCALE)
         return images.mean(1), images[:, 0]
 
 
-def observation_spectra(rendered: Rendered, mono_rms: float) -> dict[str, torch.Tensor]:
-    """Return the spectrograms of one rendered second.
-
-    Keys: ``mix_stft``, ``target_bin_stft`` (complex), ``mix_logmag`` (log1p of the magnitude) and
-    ``target_bin_mag``, all ``[B, C, F, N]``; ``target_mono_stft`` (complex) and ``target_mono_mag``
-    ``[B, 1, F, N]``, both scaled so that the magnitude's RMS over F x N is ``mono_rms`` (paper: 1.2; silence
-    stays 0). The two ``target_bin`` entries are absent where the image was not rendered.
-    """
-    mix_stft = stft(rendered.mix_bin)
-    mono_stft = stft(rendered.target_mono)
-    mono_mag = magnitude(mono_stft)
-    rms = mono_mag.square().mean((-2, -1), keepdim=True).sqrt()
-    scale = torch.where(rms > 0, mono_rms / rms, torch.zeros_like(rms))
-    spectra = {
-        "mix_stft": mix_stft,
-        "mix_logmag": torch.log1p(magnitude(mix_stft)),
-        "target_mono_stft": mono_stft * scale,
-        "target_mono_mag": mono_mag * scale,
-    }
-    if rendered.target_bin is not None:
-        spectra["target_bin_stft"] = stft(rendered.target_bin)
-        spectra["target_bin_mag"] = magnitude(spectra["target_bin_stft"])
-    return spectra
+def _products(
+    group: list[list[RirKey]],
+    rirs: dict[RirKey, torch.Tensor],
+    dry_keys: list[list[ClipSecond]],
+    dry: dict[ClipSecond, torch.Tensor],
+) -> torch.Tensor:
+    """Spectra of the images ``[G, S, C, K]``."""
+    shape = (len(group), len(group[0]))
+    responses = torch.stack([rirs[key] for row in group for key in row]).unflatten(0, shape)
+    seconds = torch.stack([dry[key] for row in dry_keys for key in row]).unflatten(0, shape)
+    return responses.mul_(seconds[:, :, None])
 
 
-def fill_window(clip: np.ndarray, second: int, out: np.ndarray) -> None:
-    """Fill ``out [n]`` with the last ``n`` samples of the looping ``clip [L]`` up to the end of ``second``.
-
-    The loop is the clip's whole seconds; ``second`` may be any integer and wraps.
-    """
-    loop = clip[: len(clip) // RATE * RATE]
-    end = (second * RATE) % len(loop) + RATE  # 0 < end <= len(loop)
-    filled = len(out)  # from the back: a piece that ends at `end`, then whole turns before it
-    while filled > 0:
-        piece = min(end, filled)
-        out[filled - piece : filled] = loop[end - piece : end]
-        filled -= piece
-        end = len(loop)
+def _summed_together(
+    group: list[list[RirKey]],
+    rirs: dict[RirKey, torch.Tensor],
+    dry_keys: list[list[ClipSecond]],
+    dry: dict[ClipSecond, torch.Tensor],
+    target_bin: bool,
+) -> torch.Tensor:
+    """Spectra of the sum of the images, and of the target's own: ``[1 or 2, G, C, K]``; few, large operations."""
+    images = _products(group, rirs, dry_keys, dry)
+    sums = images.sum(1)
+    return torch.stack([sums, images[:, 0]]) if target_bin else sums[None]
 
 
-def _check_shapes(
-    scenes: Sequence[str],
-    azimuths: Sequence[int] | np.ndarray,
-    receivers: Sequence[int] | np.ndarray,
-    sources: np.ndarray,
-    sounds: Sequence[Sequence[str]],
-    seconds: np.ndarray,
-) -> None:
+def _summed_one_by_one(
+    group: list[list[RirKey]],
+    rirs: dict[RirKey, torch.Tensor],
+    dry_keys: list[list[ClipSecond]],
+    dry: dict[ClipSecond, torch.Tensor],
+    n: int,
+    target_bin: bool,
+) -> torch.Tensor:
+    """As :func:`_summed_together`, reading every spectrum once and copying none: on a CPU memory is the limit."""
+    out = torch.empty(1 + target_bin, len(group), NUM_EARS, n // 2 + 1, dtype=torch.complex64)
+    for g, (row, seconds) in enumerate(zip(group, dry_keys)):
+        total = out[0, g]
+        torch.mul(rirs[row[0]], dry[seconds[0]], out=total)
+        if target_bin:
+            out[1, g] = total
+        for key, second in zip(row[1:], seconds[1:]):
+            total.addcmul_(rirs[key], dry[second])
+    return out
+
+
+def _check_shapes(listeners: Listeners) -> None:
+    scenes, azimuths, receivers, sources, sounds, seconds = listeners
     if sources.ndim != 2 or seconds.shape != sources.shape or sources.shape[1] < 1:
         raise ValueError(f"expected sources and seconds [B, S >= 1], got {sources.shape} and {seconds.shape}")
     lengths = (len(scenes), len(azimuths), len(receivers), len(sounds))

@@ -1,16 +1,20 @@
-"""The spectra of room impulse responses, computed once and kept in a cache bounded by bytes."""
+"""Spectra that are computed once and kept in caches bounded by bytes: of responses and of the dry clips."""
 
 from __future__ import annotations
 
-from typing import Iterable
+from typing import Callable, Iterable, Sequence, Union
 
 import numpy as np
 import scipy.fft
 import torch
 
 from audio_separation.audio.cache import ByteLru
+from audio_separation.audio.clips import ClipSource
 from audio_separation.audio.rir_store import NUM_EARS, RirKey, RirStore
-from audio_separation.audio.stft import RATE, rfft
+from audio_separation.audio.stft import RATE, magnitude, rfft, stft
+
+INT16_SCALE = 32768.0
+ClipSecond = tuple[str, int]  # name of a clip, and which second of it (within the clip's whole seconds)
 
 _BYTES_PER_LENGTH = 128  # a key and an int in a dict, roughly
 
@@ -25,6 +29,21 @@ def fft_size(rir_samples: int) -> int:
     step = max(2048, 1 << (rir_samples - 1).bit_length() >> 3)
     rounded = -(-rir_samples // step) * step
     return scipy.fft.next_fast_len(RATE + rounded - 1, real=True)
+
+
+def fill_window(clip: np.ndarray, second: int, out: np.ndarray) -> None:
+    """Fill ``out [n]`` with the last ``n`` samples of the looping ``clip [L]`` up to the end of ``second``.
+
+    The loop is the clip's whole seconds; ``second`` may be any integer and wraps.
+    """
+    loop = clip[: len(clip) // RATE * RATE]
+    end = (second * RATE) % len(loop) + RATE  # 0 < end <= len(loop)
+    filled = len(out)  # from the back: a piece that ends at `end`, then whole turns before it
+    while filled > 0:
+        piece = min(end, filled)
+        out[filled - piece : filled] = loop[end - piece : end]
+        filled -= piece
+        end = len(loop)
 
 
 class RirSpectra:
@@ -70,5 +89,89 @@ class RirSpectra:
             for key, spectrum in zip(missing, spectra):
                 # a view would keep the whole batch alive after its eviction
                 found[key] = spectrum.clone()
-                self.cache.put((key, n), found[key], spectrum.numel() * spectrum.element_size())
+                self.cache.put((key, n), found[key], _num_bytes(spectrum))
         return found
+
+
+class DrySpectra:
+    """Spectra of the dry seconds of clips; at most ``cache_mb`` MiB of them stay on ``device``.
+
+    Args:
+        clips: the clips.
+        history: a window holds the clip's past before the wanted second (causal rendering); else only the
+            second itself, and zeros.
+        mono_rms: RMS over F x N that :meth:`spectrograms` and :meth:`magnitudes` are scaled to.
+    """
+
+    def __init__(
+        self, clips: ClipSource, device: torch.device, cache_mb: float, history: bool, mono_rms: float
+    ) -> None:
+        self._clips, self._device, self._history, self._mono_rms = clips, device, history, mono_rms
+        self.cache: ByteLru[tuple[ClipSecond, Union[int, str]], torch.Tensor] = ByteLru(int(cache_mb * 2**20))
+        self._num_seconds: dict[str, int] = {}
+
+    def wrap(self, name: str, second: int) -> ClipSecond:
+        """Bring ``second`` into the clip's whole seconds."""
+        count = self._num_seconds.get(name)
+        if count is None:
+            count = self._num_seconds[name] = len(self._clips.samples(name)) // RATE
+        return name, second % count
+
+    def samples(self, keys: Sequence[ClipSecond]) -> torch.Tensor:
+        """The seconds themselves, ``[len(keys), L]`` in units of full scale."""
+        return self._windows(keys, RATE)
+
+    def get(self, keys: Iterable[ClipSecond], n: int) -> dict[ClipSecond, torch.Tensor]:
+        """Return the complex64 spectra ``[n // 2 + 1]`` of windows of ``n`` samples.
+
+        With ``history`` the wanted second ends the window; without, it begins the window and zeros follow.
+        """
+        length = n if self._history else RATE
+        return self._cached(keys, n, lambda missing: rfft(self._windows(missing, length), n))
+
+    def spectrograms(self, keys: Iterable[ClipSecond]) -> dict[ClipSecond, torch.Tensor]:
+        """Return the complex spectrograms ``[1, F, N]``, scaled to ``mono_rms`` (silence stays 0)."""
+        return self._cached(keys, "spectrogram", self._levelled)
+
+    def magnitudes(self, keys: Iterable[ClipSecond]) -> dict[ClipSecond, torch.Tensor]:
+        """Return the magnitudes of :meth:`spectrograms`."""
+        return self._cached(keys, "magnitude", lambda missing: magnitude(self._levelled(missing)))
+
+    def _levelled(self, keys: Sequence[ClipSecond]) -> torch.Tensor:
+        return levelled(stft(self.samples(keys)[:, None]), self._mono_rms)
+
+    def _windows(self, keys: Sequence[ClipSecond], n: int) -> torch.Tensor:
+        windows = np.empty((len(keys), n), np.int16)
+        for window, (name, second) in zip(windows, keys):
+            fill_window(self._clips.samples(name), second, window)
+        return torch.from_numpy(windows).to(self._device).to(torch.float32) / INT16_SCALE
+
+    def _cached(
+        self,
+        keys: Iterable[ClipSecond],
+        kind: Union[int, str],
+        make: Callable[[Sequence[ClipSecond]], torch.Tensor],
+    ) -> dict[ClipSecond, torch.Tensor]:
+        found: dict[ClipSecond, torch.Tensor] = {}
+        missing: list[ClipSecond] = []
+        for key in set(keys):
+            value = self.cache.get((key, kind))
+            if value is None:
+                missing.append(key)
+            else:
+                found[key] = value
+        if missing:
+            for key, value in zip(missing, make(missing)):
+                found[key] = value.clone()  # a view would keep the whole batch alive after its eviction
+                self.cache.put((key, kind), found[key], _num_bytes(value))
+        return found
+
+
+def levelled(spectra: torch.Tensor, rms: float) -> torch.Tensor:
+    """Scale complex spectrograms ``[..., F, N]`` to magnitudes of this RMS over F x N; silence stays 0."""
+    found = magnitude(spectra).square().mean((-2, -1), keepdim=True).sqrt()
+    return spectra * torch.where(found > 0, rms / found, torch.zeros_like(found))
+
+
+def _num_bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

@@ -90,6 +90,8 @@ def build_simulator(
 ) -> BatchSimulator:
     """Make the simulator that can play ``episodes``; every one is checked before the first step.
 
+    ``target_bin`` is that of :class:`BatchSimulator`; without ``images`` no RGB-D is read.
+
     Raises:
         UserError: for missing or broken data, an episode off the graph or with a sound not in the corpus.
     """

@@ -103,7 +103,7 @@ class NearTargetVectorEnv(gymnasium.vector.VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._estimator = estimator or (
-            lambda obs: mixture_estimate(obs.mix_stft.abs(), config.AUDIO.TARGET_MONO_RMS)
+            lambda obs: mixture_estimate(torch.expm1(obs.mix_logmag), config.AUDIO.TARGET_MONO_RMS)
         )
         self._queue: list[Episode] = []
         self._ended = False

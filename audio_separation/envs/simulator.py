@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from audio_separation.audio.clips import ClipLibrary
-from audio_separation.audio.render import BinauralRenderer, Rendered
+from audio_separation.audio.render import BinauralRenderer, Listeners, Rendered
 from audio_separation.errors import UserError
 from audio_separation.scenes.episodes import Episode
 from audio_separation.scenes.graph import NavGraph
@@ -32,13 +32,15 @@ class Observation(NamedTuple):
     rgb: Optional[Tensor]  # [E, H, W, 3] uint8; None where the simulator was built without images
     depth: Optional[Tensor]  # [E, H, W, 1] float32 in [0, 1], 1 = 10 m
     mix_logmag: Tensor  # [E, C, F, N] log1p of the mixture's magnitude
-    mix_stft: Tensor  # [E, C, F, N] complex64
+    mix_stft: Optional[Tensor]  # [E, C, F, N] complex64; with target_bin only
     target_class: Tensor  # [E] int64
     pose: Tensor  # [E, 4] x forward (m), y right (m), heading (rad), step; in the start frame
     target_mono_mag: Tensor  # [E, 1, F, N] RMS 1.2 over F x N, silence stays 0
-    target_mono_stft: Tensor  # [E, 1, F, N] complex64, scaled like the magnitude
-    target_bin_mag: Optional[Tensor]  # [E, C, F, N]; None where it was not asked for
-    target_bin_stft: Optional[Tensor]  # [E, C, F, N] complex64
+    target_mono_stft: Optional[
+        Tensor
+    ]  # [E, 1, F, N] complex64, scaled like the magnitude; with target_bin only
+    target_bin_mag: Optional[Tensor]  # [E, C, F, N]; with target_bin only
+    target_bin_stft: Optional[Tensor]  # [E, C, F, N] complex64; with target_bin only
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,38 @@ def relative_pose(
     return np.stack([(moved * forward).sum(1), (moved * right).sum(1), heading], -1)
 
 
+class _Map:
+    """The navigation graphs of all scenes as one: nodes are numbered through, scene by scene."""
+
+    def __init__(self, scenes: dict[str, Scene]):
+        graphs = [scene.graph for scene in scenes.values()]
+        sizes = [len(graph) for graph in graphs]
+        self.first = dict(zip(scenes, np.cumsum([0, *sizes]).tolist()))  # scene -> number of its node index 0
+        self.node_ids = np.concatenate([graph.node_ids for graph in graphs])
+        self.positions = np.concatenate([graph.positions for graph in graphs])
+        self.forward = np.concatenate(
+            [graph.forward + first for graph, first in zip(graphs, self.first.values())]
+        )
+
+
+class _Views(NamedTuple):
+    """A scene's pictures by ``4 * node index + rotation / 90``, on the simulator's device."""
+
+    rgb: Tensor  # [4 V, H, W, 3] uint8
+    depth: Tensor  # [4 V, H, W, 1] float32
+
+
+def _device_views(scenes: dict[str, Scene], device: torch.device) -> dict[str, _Views]:
+    """The views of each scene; empty where one has none."""
+    images = {name: scene.images for name, scene in scenes.items() if scene.images is not None}
+    if len(images) < len(scenes):
+        return {}
+    return {
+        name: _Views(*(torch.from_numpy(part).flatten(0, 1).to(device) for part in one))
+        for name, one in images.items()
+    }
+
+
 class BatchSimulator:
     """E environments stepped together.
 
@@ -81,7 +115,11 @@ class BatchSimulator:
         renderer: renders binaural audio; its device is where the tensors of an observation lie.
         num_envs: E.
         episode_steps: seconds an episode lasts.
-        target_bin: also render the target's own binaural image (needed for pretraining targets and scores).
+        target_bin: also render the target's own binaural image, and give the complex spectrograms: what scores
+            need and training does not.
+
+    ``node`` (index into the scene's graph), ``rotation`` (degrees) and ``step_count`` are arrays ``[E]`` and hold
+    the whole state of motion.
     """
 
     def __init__(
@@ -98,13 +136,21 @@ class BatchSimulator:
         self.target_bin = target_bin
         self.device = torch.device(renderer.device)
         self.episodes: list[Optional[Episode]] = [None] * num_envs
-        self.node = np.zeros(num_envs, int)  # index into the scene's graph arrays
-        self.rotation = np.zeros(num_envs, int)  # degrees
+        self.node = np.zeros(num_envs, int)
+        self.rotation = np.zeros(num_envs, int)
         self.step_count = np.zeros(num_envs, int)
-        self._start_position = np.zeros((num_envs, 3))
+        self._map = _Map(scenes)
+        self._views = _device_views(scenes, self.device)
+        self._begun = False
+        # what begin() fixes for the length of an episode
+        self._first_node = np.zeros(num_envs, int)  # of the scene, in the map
+        self._start = np.zeros(num_envs, int)  # node in the map
         self._start_rotation = np.zeros(num_envs, int)
+        self._scene_names = [""] * num_envs
+        self._sounds: list[Sequence[str]] = [()] * num_envs
+        self._start_seconds: list[Sequence[int]] = [()] * num_envs
+        self._labels = np.zeros(num_envs, int)
         self._sources: list[np.ndarray] = [np.zeros((0, 1), int)] * num_envs  # [S, T] published node ids
-        self._waveforms: Optional[Rendered] = None
 
     # ---- changing the state -------------------------------------------------------------------------
     def reset(self, episodes: Sequence[Episode]) -> Observation:
@@ -131,15 +177,18 @@ class BatchSimulator:
             graph = self.scenes[episode.scene].graph
             self.episodes[e] = episode
             self.node[e] = graph.nearest(episode.start_position)
-            self.rotation[e] = episode.start_rotation
+            self.rotation[e] = self._start_rotation[e] = episode.start_rotation
             self.step_count[e] = 0
-            self._start_position[e] = graph.positions[self.node[e]]
-            self._start_rotation[e] = episode.start_rotation
+            self._first_node[e] = self._map.first[episode.scene]
+            self._start[e] = self._first_node[e] + self.node[e]
+            self._scene_names[e], self._sounds[e] = episode.scene, episode.sounds
+            self._start_seconds[e], self._labels[e] = episode.start_seconds, episode.labels[0]
             self._sources[e] = graph.node_ids[episode.source_nodes(graph, self.episode_steps + 1)]
-        self._waveforms = None
+        self._begun = all(episode is not None for episode in self.episodes)
 
     def move(self, actions: np.ndarray) -> None:
         """Apply one action per environment (``[E]`` ints; :data:`HOLD` keeps the pose) and advance one second."""
+        self._check_begun()
         actions = np.asarray(actions)
         if actions.shape != (self.num_envs,):
             raise ValueError(f"expected actions of shape ({self.num_envs},), got {actions.shape}")
@@ -147,12 +196,11 @@ class BatchSimulator:
             raise ValueError(
                 f"actions are 0..{len(ACTIONS) - 1} ({', '.join(ACTIONS)}) or {HOLD}, got {actions}"
             )
-        for e in np.flatnonzero(actions == MOVE_FORWARD).tolist():
-            self.node[e] = self._graph(e).forward[self.node[e], self.rotation[e] // 90]
+        ahead = self._map.forward[self._first_node + self.node, self.rotation // 90] - self._first_node
+        self.node = np.where(actions == MOVE_FORWARD, ahead, self.node)
         turn = np.where(actions == TURN_LEFT, 90, np.where(actions == TURN_RIGHT, -90, 0))
         self.rotation = (self.rotation + turn) % 360
         self.step_count += 1
-        self._waveforms = None
 
     def step(self, actions: np.ndarray) -> Observation:
         """Move, then observe."""
@@ -162,77 +210,68 @@ class BatchSimulator:
     # ---- reading it ---------------------------------------------------------------------------------
     def observe(self) -> Observation:
         """Render the current second of every environment. Changes nothing that a later reading would see."""
-        rendered = self._render()
-        spectra = self.renderer.spectra(rendered)
+        heard = self.renderer.hear(self._listeners(), self.target_bin, phases=self.target_bin)
         rgb, depth = self._images()
         pose = np.concatenate([self.relative_pose(), self.step_count[:, None]], 1)
-        labels = [episode.labels[0] for episode in self._current()]
         return Observation(
             rgb=rgb,
             depth=depth,
-            mix_logmag=spectra["mix_logmag"],
-            mix_stft=spectra["mix_stft"],
-            target_class=torch.tensor(labels, device=self.device),
+            target_class=torch.tensor(self._labels, device=self.device),
             pose=torch.tensor(pose, dtype=torch.float32, device=self.device),
-            target_mono_mag=spectra["target_mono_mag"],
-            target_mono_stft=spectra["target_mono_stft"],
-            target_bin_mag=spectra.get("target_bin_mag"),
-            target_bin_stft=spectra.get("target_bin_stft"),
+            **heard._asdict(),
         )
 
     def waveforms(self) -> Rendered:
-        """The samples of the current second (rendered with the observation, not again)."""
-        return self._render()
+        """The samples of the current second."""
+        return self.renderer.render(self._listeners(), self.target_bin)
 
     def relative_pose(self) -> np.ndarray:
         """Pose in the start frame, ``[E, 3]``."""
-        now = np.stack([self._graph(e).positions[self.node[e]] for e in range(self.num_envs)])
-        return relative_pose(self._start_position, self._start_rotation, now, self.rotation)
+        self._check_begun()
+        positions = self._map.positions
+        now = positions[self._first_node + self.node]
+        return relative_pose(positions[self._start], self._start_rotation, now, self.rotation)
 
     def target_distance(self) -> np.ndarray:
         """Geodesic distance from each agent to its target in metres, ``[E]``."""
+        self._check_begun()
         rows = []
-        self._current()
-        for e in range(self.num_envs):
-            graph = self._graph(e)
+        for e, scene in enumerate(self._scene_names):
+            graph = self.scenes[scene].graph
             target = self._sources[e][0, min(self.step_count[e], self.episode_steps)]  # where it is now
             rows.append(graph.geodesic[self.node[e], graph.index(target)])
         return np.array(rows)
 
-    def _current(self) -> list[Episode]:
-        episodes = [episode for episode in self.episodes if episode is not None]
-        if len(episodes) < self.num_envs:
+    def _check_begun(self) -> None:
+        if not self._begun:
             raise RuntimeError("call reset() with one episode per environment first")
-        return episodes
 
-    def _graph(self, env: int) -> NavGraph:
-        episode = self.episodes[env]
-        if episode is None:
-            raise RuntimeError("call reset() with one episode per environment first")
-        return self.scenes[episode.scene].graph
-
-    def _render(self) -> Rendered:
-        if self._waveforms is None:
-            episodes = self._current()
-            receivers = [self._graph(e).node_ids[self.node[e]] for e in range(self.num_envs)]
-            seconds = np.array([episode.start_seconds for episode in episodes]) + self.step_count[:, None]
-            self._waveforms = self.renderer.render(
-                [episode.scene for episode in episodes],
-                (-self.rotation) % 360,
-                np.array(receivers),
-                np.stack([nodes[:, t] for nodes, t in zip(self._sources, self.step_count)]),
-                [episode.sounds for episode in episodes],
-                seconds,
-                target_bin=self.target_bin,
-            )
-        return self._waveforms
+    def _listeners(self) -> Listeners:
+        self._check_begun()
+        return Listeners(
+            scenes=self._scene_names,
+            azimuths=(-self.rotation) % 360,
+            receivers=self._map.node_ids[self._first_node + self.node],
+            sources=np.stack([nodes[:, t] for nodes, t in zip(self._sources, self.step_count.tolist())]),
+            sounds=self._sounds,
+            seconds=np.array(self._start_seconds) + self.step_count[:, None],
+        )
 
     def _images(self) -> tuple[Optional[Tensor], Optional[Tensor]]:
-        scenes = [self.scenes[episode.scene] for episode in self._current()]
-        images = [scene.images for scene in scenes]
-        if any(image is None for image in images):
+        """The views of all environments: one look-up a scene that is played in."""
+        if not self._views:
             return None, None
-        view = self.rotation // 90
-        rgb = np.stack([im.rgb[n, v] for im, n, v in zip(images, self.node, view)])  # type: ignore[union-attr]
-        depth = np.stack([im.depth[n, v] for im, n, v in zip(images, self.node, view)])  # type: ignore[union-attr]
-        return torch.from_numpy(rgb).to(self.device), torch.from_numpy(depth).to(self.device)
+        view = torch.as_tensor(self.node * 4 + self.rotation // 90, device=self.device)
+        by_scene: dict[str, list[int]] = {}
+        for e, scene in enumerate(self._scene_names):
+            by_scene.setdefault(scene, []).append(e)
+        if len(by_scene) == 1:
+            rgb, depth = (part.index_select(0, view) for part in self._views[self._scene_names[0]])
+            return rgb, depth
+        some = self._views[self._scene_names[0]]
+        rgb, depth = (part.new_empty(self.num_envs, *part.shape[1:]) for part in some)
+        for scene, envs in by_scene.items():
+            rows = torch.as_tensor(envs, device=self.device)
+            for whole, part in zip((rgb, depth), self._views[scene]):
+                whole.index_copy_(0, rows, part.index_select(0, view[rows]))
+        return rgb, depth

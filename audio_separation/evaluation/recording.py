@@ -10,7 +10,7 @@ from torch import Tensor
 
 from audio_separation.audio.metrics import with_phase_of
 from audio_separation.audio.stft import istft
-from audio_separation.evaluation.scores import DrySources, RefinedEstimates, Step
+from audio_separation.evaluation.scores import DrySources, Step
 
 RMS_FLOOR = 1e-6
 
@@ -47,24 +47,24 @@ class Recorder:
     def __init__(self, sources: DrySources) -> None:
         self._sources = sources
         self._steps: list[Step] = []
-        self._refined = RefinedEstimates()
+        self._refined: list[Tensor] = []  # T x [E, 1, F, N]
 
     def add(self, step: Step) -> None:
         """Keep a second."""
         self._steps.append(step)
-        self._refined.add(step)
+        self._refined += step.final.values()
 
     def recording(self, env: int) -> Recording:
         """The episode of environment ``env``."""
         observations = [step.observation for step in self._steps]
-        mix = torch.stack([obs.mix_stft[env] for obs in observations])  # [T, C, F, N]
-        target_bin = torch.stack(
-            [obs.target_bin_stft[env] for obs in observations if obs.target_bin_stft is not None]
+        # None only without target_bin, which scores need as well
+        mix, target_bin, truth = (
+            torch.stack([spectra[env] for spectra in every if spectra is not None])  # [T, C, F, N]
+            for every in zip(*((o.mix_stft, o.target_bin_stft, o.target_mono_stft) for o in observations))
         )
         mask = torch.stack([step.heard.bin_mask[env] for step in self._steps])
-        truth = torch.stack([obs.target_mono_stft[env] for obs in observations])
         passive = torch.stack([step.heard.mono_mag[env] for step in self._steps])
-        refined = torch.stack([estimate[env] for estimate in self._refined.final])
+        refined = torch.stack([estimate[env] for estimate in self._refined])
         dry = torch.stack([self._sources(step.second)[env, :1] for step in self._steps])  # [T, 1, L]
         level = _levels(dry, istft(truth))
         return Recording(

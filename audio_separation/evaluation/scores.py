@@ -25,7 +25,7 @@ silent: these are NaN here, null in files, and left out of means.
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple, Optional, Protocol, Sequence
+from typing import Callable, Iterator, NamedTuple, Optional, Protocol, Sequence
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ from audio_separation.audio.metrics import (
     stft_l2,
     with_phase_of,
 )
-from audio_separation.audio.render import INT16_SCALE, fill_window
+from audio_separation.audio.spectra import INT16_SCALE, fill_window
 from audio_separation.audio.stft import RATE, istft, stft
 from audio_separation.envs.rewards import mixture_estimate
 from audio_separation.envs.simulator import Observation
@@ -52,6 +52,11 @@ BINAURAL_METRICS = ("bin_si_sdr_db", "bin_si_sdr_improvement_db")
 METRICS = ("stft_l2", "si_sdr_db", *BINAURAL_METRICS)
 EXTRA_METRICS = ("si_sir_db", "si_sar_db", "sd_sdr_db", "snr_db")
 
+# spectrograms that are scored together: on a CPU as many as stay in its second-level cache
+import os
+
+MONO_CHUNK, BINAURAL_CHUNK = int(os.environ.get("MC",4)), int(os.environ.get("BC",2))
+
 Scores = dict[str, dict[str, np.ndarray]]  # method -> metric -> [E, T], NaN where there is no score
 
 
@@ -62,33 +67,22 @@ class Step(NamedTuple):
         second: t, from 0.
         observation: what was there.
         heard: what the separators made of it.
-        refined: ``[E, K, 1, F, N]``, the memory's present estimates of the last K seconds, this one last.
+        refined: ``[E, 1, F, N]``, the memory's estimate of this second as of now.
+        final: the estimates ``[E, 1, F, N]`` that no later second will improve, by the second that they are of;
+            over an episode every second comes once, in order.
     """
 
     second: int
     observation: Observation
     heard: SeparatorOutput
     refined: Tensor
+    final: dict[int, Tensor]
 
 
 class Listener(Protocol):
     """Something that is told every step of a batch of episodes."""
 
     def add(self, step: Step) -> None: ...
-
-
-class RefinedEstimates:
-    """Keeps the newest estimate of every second while it is within reach of later ones."""
-
-    def __init__(self) -> None:
-        self.final: list[Tensor] = []  # T x [E, 1, F, N]
-
-    def add(self, step: Step) -> None:
-        """Take over the estimates that ``step`` renews."""
-        renewed = step.refined.unbind(1)
-        self.final.append(renewed[-1])
-        for back, estimate in enumerate(reversed(renewed[:-1]), start=2):
-            self.final[-back] = estimate
 
 
 # step index -> dry signals [E, S, L] of all sources, target first
@@ -108,6 +102,12 @@ def dry_sources(clips: ClipLibrary, episodes: Sequence[Episode], device: torch.d
     return read
 
 
+def _parts(envs: int, most: int, device: torch.device) -> Iterator[slice]:
+    """Split E environments into runs of at most ``most``, on a GPU not at all."""
+    size = max(1, most) if device.type == "cpu" else envs
+    return (slice(first, first + size) for first in range(0, envs, size))
+
+
 class _Truth(NamedTuple):
     """The target's second, in the forms that scores need."""
 
@@ -115,9 +115,14 @@ class _Truth(NamedTuple):
     phase: Tensor  # [E, 1, F, N] complex of magnitude 1
     wave: Tensor  # [E, L] by the published inverse STFT
 
+    def of(self, envs: slice) -> _Truth:
+        """The same of some environments."""
+        return _Truth(self.mag[envs], self.phase[envs], self.wave[envs])
+
 
 def _truth_of(observation: Observation) -> _Truth:
     spectrum, mag = observation.target_mono_stft, observation.target_mono_mag
+    assert spectrum is not None, "scores need a simulator with target_bin=True"
     phase = with_phase_of(torch.ones_like(mag), spectrum)
     return _Truth(mag, phase, istft(spectrum[:, 0], n_fft=PUBLISHED_N_FFT))
 
@@ -132,34 +137,37 @@ class ScoreKeeper:
 
     def __init__(self, mono_rms: float, sources: Optional[DrySources] = None) -> None:
         self._mono_rms, self._sources = mono_rms, sources
-        self._refined = RefinedEstimates()
-        self._truth: list[_Truth] = []
+        self._truth: dict[int, _Truth] = {}  # of the seconds whose refined estimate is not final yet
         self._steps: dict[str, dict[str, list[Tensor]]] = {method: {} for method in METHODS}
 
     def add(self, step: Step) -> None:
-        """Score what is final at once; ``refined`` waits for the later seconds."""
+        """Score the second, and ``refined`` of every one that is final."""
         obs, heard = step.observation, step.heard
-        self._refined.add(step)
-        self._truth.append(_truth_of(obs))
-        mixture = mixture_estimate(obs.mix_stft.abs(), self._mono_rms)
-        self._note("silence", {"stft_l2": stft_l2(torch.zeros_like(mixture), obs.target_mono_mag)})
-        estimates = torch.stack([mixture, heard.mono_mag, step.refined[:, -1]])
-        mono = self._score_mono(step.second, estimates)
-        assert obs.target_bin_stft is not None, "scores need a simulator with target_bin=True"
-        binaural = binaural_si_sdr(heard.bin_mask, obs.mix_stft, obs.target_bin_stft)
-        masked = dict(zip(BINAURAL_METRICS, binaural))
-        plain = dict(zip(BINAURAL_METRICS, (binaural.si_sdr - binaural.improvement, 0 * binaural.si_sdr)))
-        for k, (method, ears) in enumerate(
+        envs = len(step.refined)
+        self._truth[step.second] = _truth_of(obs)
+        mixture = mixture_estimate(torch.expm1(obs.mix_logmag), self._mono_rms)
+        self._note("silence", {"stft_l2": 0.5 * obs.target_mono_mag.double().square().mean((1, 2, 3))})
+        mono = self._score_mono(step.second, [mixture, heard.mono_mag, step.refined])
+        assert obs.mix_stft is not None and obs.target_bin_stft is not None
+        ears = [
+            binaural_si_sdr(heard.bin_mask[part], obs.mix_stft[part], obs.target_bin_stft[part])
+            for part in _parts(envs, BINAURAL_CHUNK, step.refined.device)
+        ]
+        score, improvement = (torch.cat(values) for values in zip(*ears))
+        masked = dict(zip(BINAURAL_METRICS, (score, improvement)))
+        plain = dict(zip(BINAURAL_METRICS, (score - improvement, 0 * score)))
+        for k, (method, binaural) in enumerate(
             (("mixture", plain), ("passive", masked), ("refined_causal", masked))
         ):
-            self._note(method, {**{metric: values[k] for metric, values in mono.items()}, **ears})
+            self._note(method, {**{metric: values[k] for metric, values in mono.items()}, **binaural})
         self._note("refined", masked)
+        for second, estimate in step.final.items():
+            self._note("refined", {m: values[0] for m, values in self._score_mono(second, [estimate]).items()})
+            del self._truth[second]
 
     def finish(self) -> Scores:
         """All scores, once the last step was added."""
-        for index, estimate in enumerate(self._refined.final):
-            mono = self._score_mono(index, estimate[None])
-            self._note("refined", {metric: values[0] for metric, values in mono.items()})
+        assert not self._truth, f"seconds {list(self._truth)} have no final estimate"
         return {
             method: {
                 m: torch.stack(scores[m], 1).cpu().numpy() for m in (*METRICS, *EXTRA_METRICS) if m in scores
@@ -167,22 +175,29 @@ class ScoreKeeper:
             for method, scores in self._steps.items()
         }
 
-    def _score_mono(self, index: int, estimates: Tensor) -> dict[str, Tensor]:
-        """Scores ``[K, E]`` of magnitudes ``[K, E, 1, F, N]`` of second ``index``."""
-        truth = self._truth[index]
-        # one inverse STFT for all methods and environments: it is the costly part
-        waves = istft((estimates * truth.phase)[:, :, 0], n_fft=PUBLISHED_N_FFT)
-        scores = {
-            "stft_l2": stft_l2(estimates, truth.mag.expand_as(estimates)),
-            "si_sdr_db": si_sdr(waves, truth.wave.expand_as(waves)),
-        }
-        if self._sources is not None:
-            scores.update(self._extra(index, waves, truth.wave))
-        return scores
+    def _score_mono(self, second: int, estimates: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Scores ``[K, E]`` of K magnitudes ``[E, 1, F, N]`` of one second."""
+        envs, whole = len(estimates[0]), self._truth[second]
+        scores: dict[str, list[Tensor]] = {}
+        for part in _parts(envs, MONO_CHUNK // len(estimates), whole.mag.device):
+            truth = whole.of(part)
+            mags = torch.stack([estimate[part] for estimate in estimates])  # [K, G, 1, F, N]
+            # the real and the imaginary part times the magnitude: no complex copy of it
+            spectra = torch.view_as_complex(torch.view_as_real(truth.phase) * mags[..., None])
+            waves = istft(spectra[:, :, 0], n_fft=PUBLISHED_N_FFT)
+            found = {
+                "stft_l2": stft_l2(mags, truth.mag.expand_as(mags)),
+                "si_sdr_db": si_sdr(waves, truth.wave.expand_as(waves)),
+            }
+            if self._sources is not None:
+                found.update(self._extra(second, part, waves, truth.wave))
+            for metric, values in found.items():
+                scores.setdefault(metric, []).append(values)
+        return {metric: torch.cat(values, 1) for metric, values in scores.items()}
 
-    def _extra(self, index: int, waves: Tensor, reference: Tensor) -> dict[str, Tensor]:
+    def _extra(self, second: int, part: slice, waves: Tensor, reference: Tensor) -> dict[str, Tensor]:
         assert self._sources is not None
-        others = istft(stft(self._sources(index)[:, 1:]), n_fft=PUBLISHED_N_FFT)
+        others = istft(stft(self._sources(second)[part, 1:]), n_fft=PUBLISHED_N_FFT)
         sources = torch.cat([reference[:, None], others], 1)  # [E, S, L]
         scores = si_bss_eval(waves, sources.expand(len(waves), *sources.shape))
         return {metric: scores[metric[: -len("_db")]] for metric in EXTRA_METRICS}

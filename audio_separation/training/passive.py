@@ -24,7 +24,7 @@ from audio_separation.training import distributed
 from audio_separation.training.checkpoint import load_state, require, restore, save_checkpoint
 from audio_separation.training.distributed import World
 from audio_separation.training.logging import MetricWriter
-from audio_separation.training.passive_data import PassiveBatch, draw_batch, render_batch
+from audio_separation.training.passive_data import PassiveBatch, draw_batch, hear_batch
 from audio_separation.training.run_dir import Progress, StopRequest, claim_run_dir, plain_config
 
 VALIDATION_SEED = 1  # second word of the seed of the fixed validation examples; training uses 0
@@ -103,13 +103,14 @@ class PassiveTrainer:
         # every rank draws the whole batch and renders its own part
         rng = np.random.default_rng((self.config.SEED, 0, self.step))
         batch = draw_batch(self.points, self.clips, passive.BATCH, rng).part(self.world.slice(passive.BATCH))
-        spectra = self._spectra(self.renderer, batch)
+        heard = hear_batch(self.renderer, batch)
         self.separator.train()
-        output = self.separator(spectra["mix_logmag"], torch.from_numpy(batch.labels).to(device))
+        output = self.separator(heard.mix_logmag, torch.from_numpy(batch.labels).to(device))
         # the level-blind variant is also judged level-blind, else loud mixtures would be all that counts
-        level = rms_level(spectra["mix_stft"].abs()) if self.separator.variant == "masked" else None
+        level = rms_level(torch.expm1(heard.mix_logmag)) if self.separator.variant == "masked" else None
+        assert heard.target_bin_mag is not None
         bin_loss, mono_loss = separator_loss(
-            output, spectra["target_bin_mag"], spectra["target_mono_mag"], passive.LOSS, level
+            output, heard.target_bin_mag, heard.target_mono_mag, passive.LOSS, level
         )
         self.optimizer.zero_grad()
         (bin_loss + mono_loss).backward()
@@ -147,21 +148,18 @@ class PassiveTrainer:
 
     def _score(self, data: ValidationSet, batch: PassiveBatch) -> dict[str, Tensor]:
         """Scores ``[B]`` of each example."""
-        spectra = self._spectra(data.renderer, batch)
-        output = self.separator(spectra["mix_logmag"], torch.from_numpy(batch.labels).to(self.world.device))
-        mix_mag, target = spectra["mix_stft"].abs(), spectra["target_mono_mag"]
+        heard = hear_batch(data.renderer, batch)
+        output = self.separator(heard.mix_logmag, torch.from_numpy(batch.labels).to(self.world.device))
+        mix_mag, target = torch.expm1(heard.mix_logmag), heard.target_mono_mag
         mixture = mixture_estimate(mix_mag, self.config.AUDIO.TARGET_MONO_RMS)
         return {
             "stft_l2": stft_l2(output.mono_mag, target),
             "mixture_stft_l2": stft_l2(mixture, target),
-            "bin_l1": (output.bin_mag - spectra["target_bin_mag"]).abs().mean((1, 2, 3)),
+            "bin_l1": (output.bin_mag - heard.target_bin_mag).abs().mean((1, 2, 3)),
             "mono_l1": (output.mono_mag - target).abs().mean((1, 2, 3)),
         }
 
     # ---- data and state -----------------------------------------------------------------------------
-    def _spectra(self, renderer: BinauralRenderer, batch: PassiveBatch) -> dict[str, Tensor]:
-        return renderer.spectra(render_batch(renderer, batch))
-
     def _load_points(self, split: str) -> PassivePoints:
         return load_passive(paths_from_config(self.config).passive_root, split)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from audio_separation.audio.clips import ClipLibrary
-from audio_separation.audio.render import BinauralRenderer, Rendered
+from audio_separation.audio.render import BinauralRenderer, Heard, Listeners
 from audio_separation.errors import UserError
 from audio_separation.scenes.passive import PassivePoint, PassivePoints
 
@@ -57,14 +57,14 @@ def draw_batch(
     return PassiveBatch(chosen, sounds, np.array(seconds), np.array(labels))
 
 
-def render_batch(renderer: BinauralRenderer, batch: PassiveBatch) -> Rendered:
-    """Render mixture, binaural target and mono target of every example."""
-    return renderer.render(
+def hear_batch(renderer: BinauralRenderer, batch: PassiveBatch) -> Heard:
+    """Spectrograms of mixture, binaural target and mono target of every example."""
+    listeners = Listeners(
         [point.scene for point in batch.points],
-        [point.azimuth for point in batch.points],
-        [point.receiver for point in batch.points],
+        np.array([point.azimuth for point in batch.points]),
+        np.array([point.receiver for point in batch.points]),
         np.array([point.sources for point in batch.points]),
         batch.sounds,
         batch.seconds,
-        target_bin=True,
     )
+    return renderer.hear(listeners, target_bin=True, phases=False)

@@ -7,10 +7,12 @@ import pytest
 import scipy.signal
 import torch
 from audio_fakes import RATE, FakeClips, FakeRirs
+from plain_spectra import plain_spectra
 
+from audio_separation.audio import render as render_module
 from audio_separation.audio import stft as stft_module
-from audio_separation.audio.render import BinauralRenderer, Rendered, fill_window, observation_spectra
-from audio_separation.audio.spectra import RirSpectra, fft_size
+from audio_separation.audio.render import CHUNK, BinauralRenderer, Heard, Listeners, Rendered
+from audio_separation.audio.spectra import DrySpectra, RirSpectra, fft_size, fill_window
 from audio_separation.errors import UserError
 
 CLIPS = {"a": 3.7, "b": 2.0, "c": 1.0}
@@ -36,19 +38,22 @@ def image_by_convolution(clip: np.ndarray, rir: np.ndarray, second: int) -> np.n
     )
 
 
-def render(
-    renderer: BinauralRenderer, num_sources: int, seconds: list[int], target_bin: bool = True
-) -> Rendered:
+def listeners_at(num_sources: int, seconds: list[int]) -> Listeners:
     batch = len(seconds)
-    return renderer.render(
+    return Listeners(
         ["home"] * batch,
-        [90] * batch,
-        [7] * batch,
+        np.full(batch, 90),
+        np.full(batch, 7),
         np.tile(np.arange(num_sources), (batch, 1)),
         [NAMES[:num_sources]] * batch,
         np.tile(np.array(seconds)[:, None], (1, num_sources)),
-        target_bin,
     )
+
+
+def render(
+    renderer: BinauralRenderer, num_sources: int, seconds: list[int], target_bin: bool = True
+) -> Rendered:
+    return renderer.render(listeners_at(num_sources, seconds), target_bin)
 
 
 @pytest.mark.parametrize(
@@ -144,25 +149,27 @@ def test_an_item_does_not_depend_on_its_batch(mode: str) -> None:
     scenes = [f"home{b % 3 * 'x'}" for b in range(9)]
     sounds = [[NAMES[i] for i in rng.integers(0, 3, 2)] for _ in range(9)]
 
-    def run(items: list[int]) -> Rendered:
+    def run(items: list[int]) -> tuple[Rendered, Heard]:
         renderer = BinauralRenderer(FakeRirs(lengths), clips, mode=mode)
-        return renderer.render(
+        listeners = Listeners(
             [scenes[b] for b in items],
             azimuths[items],
             receivers[items],
             sources[items],
             [sounds[b] for b in items],
             seconds[items],
-            True,
         )
+        return renderer.render(listeners, True), renderer.hear(listeners, True, True)
 
-    together = run(list(range(9)))
+    together, heard = run(list(range(9)))
     unit = 1.001 / 32768 if mode == "paper" else 1e-7  # a half may round either way
     for b in range(9):
-        alone = run([b])
+        alone, heard_alone = run([b])
         assert (together.mix_bin[b] - alone.mix_bin[0]).abs().max() <= unit
         assert (together.target_bin[b] - alone.target_bin[0]).abs().max() <= unit
         assert (together.target_mono[b] - alone.target_mono[0]).abs().max() == 0
+        for name, whole, single in zip(heard._fields, heard, heard_alone):
+            assert (whole[b] - single[0]).abs().max() <= 100 * unit, name
 
 
 def test_rendering_again_changes_nothing_and_reads_nothing() -> None:
@@ -174,7 +181,12 @@ def test_rendering_again_changes_nothing_and_reads_nothing() -> None:
     assert rirs.num_reads == 2
     assert without_image.target_bin is None
     assert (first.mix_bin - without_image.mix_bin).abs().max() == 0
-    assert "target_bin_mag" not in renderer.spectra(without_image)
+    heard = renderer.hear(listeners_at(2, [0, 1]), target_bin=False, phases=False)
+    assert rirs.num_reads == 2
+    assert [name for name, value in heard._asdict().items() if value is not None] == [
+        "mix_logmag",
+        "target_mono_mag",
+    ]
 
 
 def test_cache_stays_within_its_bound_and_results_do_not_depend_on_it() -> None:
@@ -182,12 +194,18 @@ def test_cache_stays_within_its_bound_and_results_do_not_depend_on_it() -> None:
     small, large = (BinauralRenderer(rirs, FakeClips(CLIPS), cache_mb=mb) for mb in (1.0, 100.0))
     for start in range(0, 18, 3):
         sources = np.arange(start, start + 3)[:, None]
-        args = (["home"] * 3, [0] * 3, [0] * 3, sources, [["a"]] * 3, np.zeros((3, 1), int), False)
-        assert (small.render(*args).mix_bin - large.render(*args).mix_bin).abs().max() == 0
-        cache = small._spectra.cache
-        assert 0 < cache.num_bytes <= 2**20
-        assert cache.num_bytes == sum(x[0].untyped_storage().nbytes() for x in cache._items.values())
-    assert len(large._spectra.cache) == 18 and len(small._spectra.cache) < 18
+        zeros = np.zeros(3, int)
+        at = Listeners(["home"] * 3, zeros, zeros, sources, [["a"]] * 3, sources)
+        for a, b in zip(small.hear(at, True, True), large.hear(at, True, True)):
+            assert (a - b).abs().max() == 0
+        bound = 0
+        for spectra in (small.rir_spectra, small.dry_spectra):
+            cache = spectra.cache
+            assert cache.num_bytes > 0
+            assert cache.num_bytes == sum(x[0].untyped_storage().nbytes() for x in cache._items.values())
+            bound += cache.num_bytes
+        assert bound <= 2**20
+    assert len(large.rir_spectra.cache) == 18 and len(small.rir_spectra.cache) < 18
 
 
 def test_no_cache_at_all_still_renders() -> None:
@@ -208,6 +226,35 @@ def test_spectrum_is_of_the_zero_padded_response() -> None:
     assert np.abs(spectrum.numpy() - np.fft.rfft(rirs.load(*key), 1000, axis=-1)).max() < 1e-5
 
 
+@pytest.mark.parametrize("history", [True, False])
+def test_dry_spectrum_is_of_the_window_that_ends_or_begins_with_the_second(history: bool) -> None:
+    clips = FakeClips({"a": 3.2})
+    dry = DrySpectra(clips, torch.device("cpu"), 10, history, 1.2)
+    key = dry.wrap("a", 7)
+    assert key == ("a", 1)
+    loop = clips.samples("a")[: 3 * RATE] / 32768
+    window = np.roll(loop, RATE)[-20000 % (3 * RATE) :] if history else loop[RATE : 2 * RATE]
+    expected = np.fft.rfft(window[-20000:] if history else window, 20000)
+    assert np.abs(dry.get([key], 20000)[key].numpy() - expected).max() < 1e-3
+    assert np.abs(dry.samples([key])[0].numpy() - loop[RATE : 2 * RATE]).max() == 0
+
+
+@pytest.mark.parametrize("mode", ["causal", "paper"])
+@pytest.mark.parametrize("num_sources", [1, 3])
+def test_hearing_is_the_plain_transform_of_the_waveforms(mode: str, num_sources: int) -> None:
+    # more items than go through the transforms together, of two FFT lengths in turn
+    renderer = BinauralRenderer(FakeRirs([900, 7000, 3000]), FakeClips(CLIPS), mode)
+    at = listeners_at(num_sources, list(range(2 * CHUNK["cpu"] + 3)))
+    at.sources[::2, -1] = 1
+    for target_bin in (True, False):
+        heard = renderer.hear(at, target_bin, phases=True)
+        plain = plain_spectra(renderer.render(at, target_bin))
+        for name, a, b in zip(heard._fields, heard, plain):
+            assert (a is None) == (b is None) == (not target_bin and name.startswith("target_bin")), name
+            if a is not None:
+                assert (a - b).abs().max() < 2e-6 * b.abs().max(), name
+
+
 @pytest.mark.parametrize("second", [-4, -1, 0, 1, 2, 7])
 @pytest.mark.parametrize("n", [1, 16000, 16001, 40000, 200000])
 def test_window_is_the_looping_clip(second: int, n: int) -> None:
@@ -218,15 +265,18 @@ def test_window_is_the_looping_clip(second: int, n: int) -> None:
 
 
 def test_mono_magnitude_has_rms_1_2_and_silence_stays_silent() -> None:
-    renderer = BinauralRenderer(FakeRirs([10, 20]), FakeClips(CLIPS))
-    rendered = render(renderer, 2, [0, 1])
-    rendered.target_mono[1] = 0
-    spectra = observation_spectra(rendered, 1.2)
-    rms = spectra["target_mono_mag"].square().mean((-2, -1)).sqrt()
+    class HalfSilent(FakeClips):
+        def samples(self, name: str) -> np.ndarray:
+            return super().samples(name) * np.int16(name != "b")
+
+    renderer = BinauralRenderer(FakeRirs([10, 20]), HalfSilent(CLIPS))
+    at = listeners_at(2, [0, 1])._replace(sounds=[["a", "c"], ["b", "c"]])
+    heard = renderer.hear(at, target_bin=True, phases=True)
+    rms = heard.target_mono_mag.square().mean((-2, -1)).sqrt()
     assert torch.allclose(rms, torch.tensor([[1.2], [0.0]]), atol=1e-5)
-    assert torch.allclose(spectra["target_mono_stft"].abs(), spectra["target_mono_mag"], atol=1e-5)
-    assert torch.allclose(torch.expm1(spectra["mix_logmag"]), spectra["mix_stft"].abs(), rtol=1e-4, atol=1e-6)
-    assert spectra["target_bin_mag"].shape == (2, 2, 512, 32)
+    assert torch.allclose(heard.target_mono_stft.abs(), heard.target_mono_mag, atol=1e-5)
+    assert torch.allclose(torch.expm1(heard.mix_logmag), heard.mix_stft.abs(), rtol=1e-4, atol=1e-6)
+    assert heard.target_bin_mag.shape == (2, 2, 512, 32)
 
 
 def test_target_image_is_not_divided_by_the_number_of_sources() -> None:
@@ -244,36 +294,45 @@ def test_user_and_programming_mistakes_are_told_apart() -> None:
         BinauralRenderer(FakeRirs([1], rate=44100), clips)
     renderer = BinauralRenderer(FakeRirs([1]), clips)
     zeros = np.zeros((2, 1), int)
+    good = Listeners(["x"] * 2, zeros[:, 0], zeros[:, 0], zeros, [["a"]] * 2, zeros)
     with pytest.raises(ValueError, match=r"\(2, 1\) and \(1, 1\)"):
-        renderer.render(["x"] * 2, [0] * 2, [0] * 2, zeros, [["a"]] * 2, zeros[:1], False)
+        renderer.render(good._replace(seconds=zeros[:1]), False)
     with pytest.raises(ValueError, match="expected 2 scenes"):
-        renderer.render(["x"], [0] * 2, [0] * 2, zeros, [["a"]] * 2, zeros, False)
+        renderer.hear(good._replace(scenes=["x"]), False, False)
     with pytest.raises(ValueError, match="expected 1 sounds an item"):
-        renderer.render(["x"] * 2, [0] * 2, [0] * 2, zeros, [["a"], ["a", "b"]], zeros, False)
+        renderer.render(good._replace(sounds=[["a"], ["a", "b"]]), False)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 @pytest.mark.parametrize("mode", ["causal", "paper"])
 def test_cuda_gives_what_the_cpu_gives(mode: str) -> None:
     clips, rirs = FakeClips(CLIPS), FakeRirs([3000, 9000, 17000])
-    cpu, cuda = (render(BinauralRenderer(rirs, clips, mode, device), 3, [0, 4]) for device in ("cpu", "cuda"))
+    cpu, cuda = (BinauralRenderer(rirs, clips, mode, device) for device in ("cpu", "cuda"))
     unit = 1.001 / 32768 if mode == "paper" else 1e-6
-    assert (cuda.mix_bin.cpu() - cpu.mix_bin).abs().max() <= unit
-    on_cuda, on_cpu = observation_spectra(cuda, 1.2), observation_spectra(cpu, 1.2)
-    for name, value in on_cpu.items():
-        assert (on_cuda[name].cpu() - value).abs().max() < 1e-2 * value.abs().max()
+    assert (render(cuda, 3, [0, 4]).mix_bin.cpu() - render(cpu, 3, [0, 4]).mix_bin).abs().max() <= unit
+    at = listeners_at(3, [0, 4])
+    for a, b in zip(cuda.hear(at, True, True), cpu.hear(at, True, True)):
+        assert (a.cpu() - b).abs().max() < 1e-2 * b.abs().max()
 
 
 @pytest.mark.parametrize("mode", ["causal", "paper"])
-def test_the_torch_transforms_of_other_devices_give_the_same(
+def test_the_transforms_and_sums_of_other_devices_give_the_same(
     mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips, rirs = FakeClips(CLIPS), FakeRirs([3000, 9000, 17000])
-    in_scipy = render(BinauralRenderer(rirs, clips, mode), 3, [0, 4])
-    spectra = observation_spectra(in_scipy, 1.2)
+    at = listeners_at(3, [0, 4, 1])
+    on_cpu = BinauralRenderer(rirs, clips, mode)
+    signals, heard = on_cpu.render(at, True), on_cpu.hear(at, True, True)
     monkeypatch.setattr(stft_module, "_in_scipy", lambda x: False)
-    in_torch = render(BinauralRenderer(rirs, clips, mode), 3, [0, 4])
+    elsewhere = BinauralRenderer(rirs, clips, mode)
+    monkeypatch.setattr(
+        render_module, "_summed_one_by_one",
+        lambda group, rirs, dry_keys, dry, n, target_bin: render_module._summed_together(
+            group, rirs, dry_keys, dry, target_bin
+        ),
+    )  # fmt: skip
     unit = 1.001 / 32768 if mode == "paper" else 1e-6
-    assert (in_torch.mix_bin - in_scipy.mix_bin).abs().max() <= unit
-    for name, value in observation_spectra(in_scipy, 1.2).items():
-        assert (value - spectra[name]).abs().max() < 1e-4, name
+    assert (elsewhere.render(at, True).mix_bin - signals.mix_bin).abs().max() <= unit
+    for name, a, b in zip(heard._fields, elsewhere.hear(at, True, True), heard):
+        tolerance = 3e-4 if mode == "paper" else 3e-6  # one unit of int16 somewhere
+        assert (a - b).abs().max() < tolerance * b.abs().max(), name

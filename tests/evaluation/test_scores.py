@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from eval_fakes import CPU, REFINE, STEPS, eval_config, tiny_agent
+from plain_spectra import plain_spectra
 from tiny import RATE
 
 from audio_separation.audio.metrics import MAX_DB, si_sdr, si_sdr_from_mag
-from audio_separation.audio.render import Rendered, observation_spectra
+from audio_separation.audio.render import Rendered
 from audio_separation.audio.stft import istft
 from audio_separation.envs.build import build_simulator, load_task_episodes, open_clips
 from audio_separation.envs.rewards import mixture_estimate
@@ -22,9 +23,9 @@ from audio_separation.models.separator import SeparatorOutput
 
 def make_observation(mix: torch.Tensor, target_bin: torch.Tensor, mono: torch.Tensor) -> Observation:
     """What the simulator would say of these waveforms, [E, C, L], [E, C, L], [E, 1, L]."""
-    spectra = observation_spectra(Rendered(mix, target_bin, mono), 1.2)
+    spectra = plain_spectra(Rendered(mix, target_bin, mono))
     none = torch.zeros(len(mix))
-    return Observation(rgb=None, depth=None, target_class=none.long(), pose=none, **spectra)
+    return Observation(rgb=None, depth=None, target_class=none.long(), pose=none, **spectra._asdict())
 
 
 def noise(*shape: int, seed: int) -> torch.Tensor:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from audio_separation.models.memory import EncodedSteps, TransformerMemory
+from audio_separation.models.memory import SharedSteps, TransformerMemory
 from audio_separation.models.policy import Policy
-from audio_separation.models.separator import LOSSES, PassiveSeparator, SeparatorOutput
+from audio_separation.models.separator import PassiveSeparator, SeparatorOutput
 
 
 class Agent(nn.Module):
@@ -34,7 +34,7 @@ class Agent(nn.Module):
 
 
 class EpisodeMemory:
-    """The memory over one episode of E environments. Every step is encoded once.
+    """The memory over one episode of E environments. Every step is encoded and projected once.
 
     Args:
         memory: the network.
@@ -43,7 +43,8 @@ class EpisodeMemory:
 
     def __init__(self, memory: TransformerMemory, size: int):
         self._memory, self._size = memory, size
-        self._steps: list[tuple[EncodedSteps, Tensor]] = []
+        self._shared: Optional[SharedSteps] = None
+        self._newest: list[tuple[Tensor, Tensor]] = []  # skips and passive estimate of each step
         self._count = 0
 
     @torch.no_grad()
@@ -56,39 +57,15 @@ class EpisodeMemory:
         Returns:
             ``[E, K, 1, F, N]`` with ``K = min(last, steps so far, size)``; the current step is the last row.
         """
-        self._steps = [*self._steps, (self._memory.encode(mono_mag), mono_mag)][-self._size :]
+        encoded = self._memory.encode(mono_mag)
+        step = torch.full((len(mono_mag), 1), self._count, device=mono_mag.device)
+        self._shared = self._memory.remember(encoded.tokens[:, None], step, self._shared, self._size)
+        self._newest = [*self._newest, (encoded.skips, mono_mag)][-self._size :]
         self._count += 1
-        envs, held = len(mono_mag), len(self._steps)
-        tokens = torch.stack([encoded.tokens for encoded, _ in self._steps], 1)  # [E, M, D]
-        steps = torch.arange(self._count - held, self._count, device=mono_mag.device).expand(envs, -1)
-        asked = min(last, held)
-        attended = self._memory.attend(tokens, steps, torch.ones_like(steps, dtype=torch.bool), last=asked)
-        skips = torch.stack([encoded.skips for encoded, _ in self._steps[-asked:]], 1)
-        mono = torch.stack([mono for _, mono in self._steps[-asked:]], 1)
+        asked = min(last, len(self._newest))
+        attended = self._memory.attend_remembered(self._shared, asked)
+        skips, mono = (torch.stack(parts, 1) for parts in zip(*self._newest[-asked:]))
         return self._memory.decode(attended, skips, mono)
-
-
-def memory_loss(
-    memory: TransformerMemory, mono: Tensor, target: Tensor, taus: Tensor, size: int, last: int, kind: str
-) -> Tensor:
-    """Error of the refined estimates of the current and the last steps, as seen from every step.
-
-    Args:
-        mono, target: ``[E, T, 1, F, N]`` passive estimates and truth of whole episodes.
-        taus: ``[K]`` steps to look back from.
-        size: steps that the memory holds.
-        last: the current step and the ``last - 1`` before it (published: 15).
-        kind: l1 (published) or mse.
-
-    Returns:
-        Mean over environments, steps seen from, and the steps that exist.
-    """
-    if kind not in LOSSES:
-        raise ValueError(f"kind must be one of {LOSSES}, got {kind!r}")
-    pairs = memory.refine_pairs(mono, window=size, last=last, taus=taus)
-    truth = target.index_select(1, pairs.step)
-    distance = functional.l1_loss if kind == "l1" else functional.mse_loss
-    return distance(pairs.refined, truth)
 
 
 def shrink_images(

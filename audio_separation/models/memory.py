@@ -1,12 +1,14 @@
 """Transformer memory: refines the mono magnitude of every step from those before it.
 
-AAViDSS (ECCV 2022, section 4.2), DESIGN section 6. The token CNN runs once a step; the attention runs once
-a window of steps; the decoder runs for the estimates that are asked for.
+AAViDSS (ECCV 2022, section 4.2), DESIGN section 6. The token CNN and the first layer's projections run once a
+step; the rest of the attention runs once a window of steps; the decoder runs for the estimates that are asked
+for. ``memory_loss.py`` learns from all windows of an episode at once.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Union, cast
+import math
+from typing import NamedTuple, Optional, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,18 +33,19 @@ class EncodedSteps(NamedTuple):
     skips: Tensor
 
 
-class RefinedPairs(NamedTuple):
-    """The same estimates without gaps: P pairs of a step looked from and a step estimated.
+class SharedSteps(NamedTuple):
+    """What the first layer makes of steps, the same for every window that holds them.
 
     Attributes:
-        refined: ``[B, P, 1, F, N]``.
-        seen_from: ``[P]`` int64, step tau.
-        step: ``[P]`` int64, the step whose sound it is; ``tau - last < step <= tau``.
+        tokens: ``[B, T, D]``, with the code of their position.
+        query, key: ``[B, heads, T, D / heads]``.
+        value: ``[B, heads, T, D]``, each head's values after its part of the output projection.
     """
 
-    refined: Tensor
-    seen_from: Tensor
-    step: Tensor
+    tokens: Tensor
+    query: Tensor
+    key: Tensor
+    value: Tensor
 
 
 def position_code(steps: Tensor, size: int) -> Tensor:
@@ -94,30 +97,63 @@ class EncoderLayer(nn.Module):
         """Queries, keys and values of tokens: ``[..., D]`` to ``[..., 3 D]``."""
         return self.qkv(self.norm1(x))
 
-    def attend(self, qkv: Tensor, keep: Tensor, queries: int) -> Tensor:
+    def share(self, x: Tensor) -> SharedSteps:
+        """Project steps ``[B, T, D]`` for any number of windows.
+
+        Values are mixed by a weighted sum, so the linear output projection may come before it: once a step
+        rather than once a step and window.
+        """
+        # [B, T, 3 D] -> 3 x [B, heads, T, D / heads]
+        query, key, value = self.project(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        # [D, D] -> [heads, D / heads, D]; one product a head over the steps of all rows
+        out = self.out.weight.unflatten(1, (self.heads, -1)).permute(1, 2, 0)
+        value = torch.bmm(value.transpose(0, 1).flatten(1, 2), out)  # [heads, B * T, D]
+        return SharedSteps(x, query, key, value.unflatten(1, x.shape[:2]).transpose(0, 1))
+
+    def attend_shared(self, steps: SharedSteps, asked: Tensor, keep: Optional[Tensor] = None) -> Tensor:
+        """Attend among shared steps.
+
+        Args:
+            asked: ``[P]`` int64, the step that asks.
+            keep: ``[P, T]`` bool, the steps that it may look at, itself among them; None for all.
+
+        Returns:
+            ``[B, P, D]``: tokens with their mixed values added.
+        """
+        scores = steps.query @ steps.key.transpose(2, 3) / math.sqrt(steps.key.shape[-1])
+        scores = scores.float().index_select(2, asked)  # [B, heads, P, T]
+        if keep is not None:
+            scores = scores.masked_fill(~keep, -math.inf)
+        # [B, heads, P, T] -> [B, P, heads * T], one matrix product over the values of all heads
+        weights = scores.softmax(-1).transpose(1, 2).flatten(2)
+        mixed = weights.to(steps.value.dtype) @ steps.value.flatten(1, 2)
+        return steps.tokens.index_select(1, asked) + mixed + self.out.bias
+
+    def attend(self, qkv: Tensor, keep: Optional[Tensor], queries: int) -> Tensor:
         """Mix the values.
 
         Args:
             qkv: ``[R, W, 3 D]`` of R rows of W slots.
-            keep: ``[R, W]`` bool, slots that may be looked at; at least one True a row.
+            keep: ``[R, W]`` bool, slots that may be looked at; at least one True a row; None for all.
             queries: how many slots at the end ask.
 
         Returns:
             ``[R, queries, D]``.
         """
-        rows, slots, width = qkv.shape
         # [R, W, 3 D] -> 3 x [R, heads, W, D / heads]
-        query, key, value = qkv.view(rows, slots, 3, self.heads, width // 3 // self.heads).permute(
-            2, 0, 3, 1, 4
-        )
-        query = query[:, :, slots - queries :]
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=keep[:, None, None, :])
+        query, key, value = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query = query[:, :, qkv.shape[1] - queries :]
+        mask = None if keep is None else keep[:, None, None, :]
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return mixed.transpose(1, 2).flatten(2)
 
     def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
         """Add the mixed values and the feed-forward part to the tokens, all ``[..., D]``."""
-        x = x + self.out(mixed)
-        return x + self.linear2(self.linear1(self.norm2(x)).relu())
+        return self.feed_forward(x + self.out(mixed))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """Add the feed-forward part to tokens ``[..., D]``."""
+        return x + self.linear2(self.linear1(self.norm2(x)).relu_())
 
 
 class TransformerMemory(nn.Module):
@@ -198,6 +234,36 @@ class TransformerMemory(nn.Module):
             x = layer.finish(x[:, slots - asked :], mixed)
         return self.norm(x) * some[..., None]
 
+    def remember(
+        self, tokens: Tensor, steps: Tensor, before: Optional[SharedSteps], size: int
+    ) -> SharedSteps:
+        """Add new steps to those remembered, for :meth:`attend_remembered`.
+
+        Args:
+            tokens: ``[B, K, D]`` of the new steps, from :meth:`encode`.
+            steps: ``[B, K]`` their index in their episode.
+            before: what is remembered of former steps; None for nothing.
+            size: how many of the newest steps are kept.
+        """
+        shared = self._layer(0).share(tokens + position_code(steps, self.token_size))
+        if before is None:
+            return shared
+        return SharedSteps(*(torch.cat([a, b], dim=-2)[..., -size:, :] for a, b in zip(before, shared)))
+
+    def attend_remembered(self, shared: SharedSteps, last: int) -> Tensor:
+        """As :meth:`attend` for rows that are all valid: ``[B, last, D]``, without projecting a step twice."""
+        held = shared.tokens.shape[1]
+        first = held - last if len(self.layers) == 1 else 0  # the last layer's queries are asked for alone
+        layer, asked = self._layer(0), torch.arange(first, held, device=shared.tokens.device)
+        x = layer.feed_forward(layer.attend_shared(shared, asked))
+        for depth in range(1, len(self.layers)):
+            layer, queries = self._layer(depth), last if depth == len(self.layers) - 1 else held
+            x = layer.finish(x[:, held - queries :], layer.attend(layer.project(x), None, queries))
+        return self.norm(x)
+
+    def _layer(self, depth: int) -> EncoderLayer:
+        return cast(EncoderLayer, self.layers[depth])
+
     def decode(self, tokens: Tensor, skips: Tensor, mono: Tensor) -> Tensor:
         """Turn attended tokens ``[..., D]`` into refined ``[..., 1, F, N]``.
 
@@ -231,70 +297,3 @@ class TransformerMemory(nn.Module):
         encoded = self.encode(mono)
         refined = self.decode(self.attend(encoded.tokens, steps, valid), encoded.skips, mono)
         return refined * valid.any(dim=1)[:, None, None, None, None]
-
-    def refine_pairs(
-        self,
-        mono: Tensor,
-        first_step: Union[int, Tensor] = 0,
-        window: int = 20,
-        last: int = 15,
-        taus: Optional[Tensor] = None,
-    ) -> RefinedPairs:
-        """Refine, as seen from every step tau, that step and the ``last - 1`` before it.
-
-        They are made from steps ``tau - window + 1 .. tau``; steps before the first one given do not exist.
-        Every step is encoded once.
-
-        Args:
-            mono: ``[B, T, 1, F, N]`` passive estimates of T consecutive steps of one episode.
-            first_step: step index of ``mono[:, 0]`` in its episode, one for all or ``[B]``.
-            window: steps that the memory holds.
-            last: estimates asked for at each step; at most ``window``.
-            taus: steps ``[K]`` in 0 .. T - 1 to look from; None for all.
-        """
-        if mono.dim() != 5 or last > window:
-            raise ValueError(
-                f"expected mono [B, T, 1, F, N] and last <= window, "
-                f"got {list(mono.shape)}, last {last}, window {window}"
-            )
-        batch, num_steps = mono.shape[:2]
-        encoded = self.encode(mono)
-        steps = torch.arange(num_steps, device=mono.device).expand(batch, -1)
-        steps = steps + torch.as_tensor(first_step, device=mono.device).reshape(-1, 1)
-        tokens = encoded.tokens + position_code(steps, self.token_size)
-
-        tau = torch.arange(num_steps, device=mono.device) if taus is None else taus
-        member = tau[:, None] + torch.arange(
-            1 - window, 1, device=mono.device
-        )  # [T', window] step of each slot
-        attended = self._attend_windows(tokens, member, last)
-        asked = member[:, window - last :]
-        step = asked[asked >= 0]
-        seen_from = tau[:, None].expand_as(asked)[asked >= 0]
-        refined = self.decode(attended, encoded.skips.index_select(1, step), mono.index_select(1, step))
-        return RefinedPairs(refined, seen_from, step)
-
-    def _attend_windows(self, tokens: Tensor, member: Tensor, last: int) -> Tensor:
-        """Attend in windows ``member [T', W]`` (step of each slot, < 0 for none) of ``tokens [B, T, D]``.
-
-        Only pairs (window, slot) that exist are carried through the linear layers, and windows share the
-        first layer's projections; the result is ``[B, P, D]`` for the existing ones of the ``last`` slots.
-        """
-        batch, (windows, slots) = tokens.shape[0], member.shape
-        exists = member >= 0
-        keep = exists.repeat(batch, 1)  # [B T', W]
-        x = tokens[:, member[exists]]  # [B, P, D]
-        for depth, module in enumerate(self.layers):
-            layer = cast(EncoderLayer, module)
-            final = depth == len(self.layers) - 1
-            if depth == 0:
-                qkv = layer.project(tokens)[:, member.clamp(min=0)]
-            else:
-                qkv = x.new_zeros(batch, windows, slots, 3 * self.token_size)
-                qkv[:, exists] = layer.project(x)
-            asked = last if final else slots
-            mixed = layer.attend(qkv.flatten(0, 1), keep, asked).view(batch, windows, asked, -1)
-            if final:
-                x = x[:, (torch.arange(slots, device=x.device) >= slots - last).expand_as(exists)[exists]]
-            x = layer.finish(x, mixed[:, exists[:, slots - asked :]])
-        return self.norm(x)

@@ -13,8 +13,9 @@ from yacs.config import CfgNode
 from audio_separation.envs.build import build_simulator, load_task_episodes
 from audio_separation.envs.rewards import separation_reward
 from audio_separation.errors import UserError
-from audio_separation.models.agent import Agent, EpisodeMemory, memory_loss, shrink_images
+from audio_separation.models.agent import Agent, EpisodeMemory, shrink_images
 from audio_separation.models.build import build_memory, build_policy, build_separator
+from audio_separation.models.memory_loss import Targets, make_targets, make_windows, memory_loss
 from audio_separation.rl.gae import gae
 from audio_separation.rl.ppo import PPOLoss, explained_variance, log_prob, ppo_loss, sample_actions
 from audio_separation.training import distributed
@@ -264,18 +265,16 @@ class ActiveTrainer:
     def update_separator(self, rollout: Rollout) -> dict[str, float]:
         """Supervised epochs of the memory: refined against true mono magnitude (the passive part is frozen)."""
         settings = self.config.MEMORY_UPDATE
-        mono, target = (
-            rollout.mono_mag.transpose(0, 1),
-            rollout.target_mono_mag.transpose(0, 1),
-        )  # [E, T, 1, F, N]
+        # [T, E, 1, F, N] -> [E, T, 1, F, N]
+        mono, target = (x.transpose(0, 1) for x in (rollout.mono_mag, rollout.target_mono_mag))
+        targets = make_targets(self.agent.memory, mono, target)
         if settings.LR_DECAY:
             for group in self.memory_optimizer.param_groups:
                 group["lr"] = settings.LR * (1 - self.update / self.config.NUM_UPDATES)
         self.agent.train()
         losses, norm = [], 0.0
         for epoch in range(settings.EPOCHS):
-            taus = self._memory_steps(epoch, mono.shape[1])
-            losses.append(self._memory_gradients(mono, target, taus))
+            losses.append(self._memory_gradients(targets, self._memory_steps(epoch, mono.shape[1])))
             norm = self._step(self.agent.memory, self.memory_optimizer, settings.MAX_GRAD_NORM)
         return {
             "separator/memory_loss": losses[0],
@@ -283,32 +282,26 @@ class ActiveTrainer:
             "separator/memory_grad_norm": norm,
         }
 
-    def _memory_steps(self, epoch: int, num_steps: int) -> Tensor:
+    def _memory_steps(self, epoch: int, num_steps: int) -> list[int]:
         """The steps from which this epoch looks back: all, or ``MEMORY_UPDATE.WINDOWS`` of them drawn anew."""
         count = self.config.MEMORY_UPDATE.WINDOWS
         if not 0 < count < num_steps:
-            return torch.arange(num_steps, device=self.world.device)
+            return list(range(num_steps))
         rng = np.random.default_rng((self.config.SEED, 5, self.update, epoch))
-        drawn = np.sort(rng.choice(num_steps, count, replace=False))
-        return torch.from_numpy(drawn).to(self.world.device)
+        return sorted(rng.choice(num_steps, count, replace=False).tolist())
 
-    def _memory_gradients(self, mono: Tensor, target: Tensor, taus: Tensor) -> float:
+    def _memory_gradients(self, targets: Targets, taus: list[int]) -> float:
         """Gradients of the memory loss over all environments, a few at a time to bound the memory used."""
-        memory, config, loss_sum = self.agent.memory, self.config, 0.0
+        config, settings, loss_sum = self.config, self.config.MEMORY_UPDATE, 0.0
+        envs, num_steps = targets.mono.shape[:2]
+        windows = make_windows(
+            taus, num_steps, config.MEMORY.SIZE, config.MEMORY.LOSS_STEPS, self.world.device
+        )
         self.memory_optimizer.zero_grad()
-        for part_mono, part_target in zip(
-            mono.split(config.MEMORY_UPDATE.CHUNK), target.split(config.MEMORY_UPDATE.CHUNK)
-        ):
-            loss = memory_loss(
-                memory,
-                part_mono,
-                part_target,
-                taus,
-                config.MEMORY.SIZE,
-                config.MEMORY.LOSS_STEPS,
-                config.MEMORY_UPDATE.LOSS,
-            )
-            share = len(part_mono) / len(mono)
+        for begin in range(0, envs, settings.CHUNK):
+            part = targets.episodes(slice(begin, begin + settings.CHUNK))
+            loss = memory_loss(self.agent.memory, part, windows, settings.LOSS)
+            share = len(part.mono) / envs
             (loss * share).backward()
             loss_sum += loss.item() * share
         return loss_sum

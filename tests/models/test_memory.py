@@ -1,4 +1,4 @@
-"""Transformer memory: windows against brute force, masks, the neutral start."""
+"""Transformer memory: masks, the neutral start, steps remembered one by one."""
 
 from __future__ import annotations
 
@@ -29,43 +29,6 @@ def test_position_code_by_hand():
         torch.testing.assert_close(code[i], angle.cos() if i % 2 == 0 else angle.sin())
 
 
-@pytest.mark.parametrize("output", ["gain", "direct"])
-@pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize(
-    ("window", "last", "taus"), [(5, 3, None), (4, 4, [2, 5]), (20, 15, None), (20, 2, [0, 6]), (1, 1, None)]
-)
-def test_pairs_equal_brute_force(output, layers, window, last, taus):
-    batch, num_steps = 2, 7
-    net, mono = small_memory(output, layers=layers), steps_of_sound(batch, num_steps)
-    first = torch.tensor([0, 11])
-    pairs = net.refine_pairs(mono, first, window, last, None if taus is None else torch.tensor(taus))
-    expected = [
-        (tau, step)
-        for tau in (range(num_steps) if taus is None else taus)
-        for step in range(max(0, tau - last + 1), tau + 1)
-    ]
-    assert list(zip(pairs.seen_from.tolist(), pairs.step.tolist())) == expected
-    for row, (tau, step) in enumerate(expected):
-        members = list(range(max(0, tau - window + 1), tau + 1))
-        steps = first[:, None] + torch.tensor(members)
-        plain = net(mono[:, members], steps, torch.ones(batch, len(members), dtype=torch.bool))
-        torch.testing.assert_close(pairs.refined[:, row], plain[:, members.index(step)], rtol=1e-4, atol=1e-5)
-
-
-def test_window_gradients_equal_brute_force():
-    net, mono = small_memory(), steps_of_sound(2, 5)
-    net.refine_pairs(mono, 0, 3, 2).refined.square().sum().backward()
-    fast = [p.grad.clone() for p in net.parameters()]
-    net.zero_grad()
-    for tau in range(5):
-        members = list(range(max(0, tau - 2), tau + 1))
-        steps = torch.tensor(members).expand(2, -1)
-        plain = net(mono[:, members], steps, torch.ones_like(steps, dtype=torch.bool))
-        plain[:, -2:].square().sum().backward()
-    for a, b in zip(fast, net.parameters()):
-        torch.testing.assert_close(a, b.grad, rtol=1e-3, atol=1e-3)
-
-
 def test_invalid_slots_change_nothing():
     net, mono = small_memory(), steps_of_sound(2, 6)
     steps = torch.arange(6).expand(2, -1)
@@ -91,7 +54,6 @@ def test_untrained_gain_memory_returns_its_input_exactly_and_can_learn():
     net, mono = small_memory(trained=False), steps_of_sound(2, 6)
     valid, steps = torch.ones(2, 6, dtype=torch.bool), torch.arange(6).expand(2, -1)
     assert torch.equal(net(mono, steps, valid), mono)
-    assert torch.equal(net.refine_pairs(mono, 0, 4, 2).refined[:, -2:], mono[:, -2:])
     net(mono, steps, valid).sum().backward()
     assert net.up2.weight.grad.abs().sum() > 0
 
@@ -116,6 +78,23 @@ def test_split_calls_with_cached_tokens_equal_forward():
     torch.testing.assert_close(refined[:, 0], net(mono, steps, valid)[:, -1])
 
 
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize(("size", "last"), [(3, 1), (4, 3), (10, 10)])
+def test_steps_remembered_one_by_one_equal_forward(layers, size, last):
+    net, mono = small_memory(layers=layers), steps_of_sound(2, 7)
+    first, shared = torch.tensor([[0], [11]]), None
+    for t in range(7):
+        encoded = net.encode(mono[:, t : t + 1])
+        shared = net.remember(encoded.tokens, first + t, shared, size)
+        held = list(range(max(0, t - size + 1), t + 1))
+        asked = min(last, len(held))
+        attended = net.attend_remembered(shared, asked)
+        refined = net.decode(attended, net.encode(mono[:, held[-asked:]]).skips, mono[:, held[-asked:]])
+        steps = first + torch.tensor(held)
+        plain = net(mono[:, held], steps, torch.ones_like(steps, dtype=torch.bool))
+        torch.testing.assert_close(refined, plain[:, -asked:], rtol=1e-4, atol=1e-5)
+
+
 def test_memory_refuses_sizes_that_do_not_fit():
     with pytest.raises(ValueError, match="heads must divide the token size 1024, got 3"):
         TransformerMemory(heads=3)
@@ -123,5 +102,3 @@ def test_memory_refuses_sizes_that_do_not_fit():
         TransformerMemory(output="mask")
     with pytest.raises(ValueError, match=r"expected mono \[B, M, 1, F, N\]"):
         small_memory()(steps_of_sound(2, 5)[:, 0], torch.zeros(2, 5), torch.ones(2, 5))
-    with pytest.raises(ValueError, match="last <= window"):
-        small_memory().refine_pairs(steps_of_sound(2, 5), window=3, last=4)

@@ -11,8 +11,9 @@ import torch
 from small_config import NoStop, small_config, train
 
 from audio_separation.errors import UserError
-from audio_separation.models.agent import EpisodeMemory, memory_loss, shrink_images
+from audio_separation.models.agent import EpisodeMemory, shrink_images
 from audio_separation.models.build import build_memory
+from audio_separation.models.memory_loss import make_targets
 from audio_separation.rl.ppo import log_prob
 from audio_separation.training.active import ActiveTrainer
 from audio_separation.training.checkpoint import load_checkpoint
@@ -176,46 +177,18 @@ def test_the_memory_learns_by_its_own_loss_alone_and_the_policy_by_ppo(active_co
 
 
 # ---- memory --------------------------------------------------------------------------------------------
-def slow_memory_loss(memory, mono, target, taus, size, last, kind):
-    """One forward pass of the whole memory for every environment and every step looked from."""
-    total, count = 0.0, 0
-    for e in range(len(mono)):
-        for tau in taus:
-            held = list(range(max(0, tau - size + 1), tau + 1))
-            steps = torch.tensor([held])
-            refined = memory(mono[e : e + 1, held], steps, torch.ones_like(steps, dtype=torch.bool))[0]
-            for slot, step in enumerate(held):
-                if step > tau - last:
-                    difference = refined[slot] - target[e, step]
-                    total += (difference.abs() if kind == "l1" else difference**2).mean().item()
-                    count += 1
-    return total / count
-
-
-@pytest.mark.parametrize("kind", ["l1", "mse"])
-@pytest.mark.parametrize(("size", "last", "taus"), [(4, 3, range(7)), (20, 15, range(7)), (3, 1, (0, 2, 5))])
-def test_memory_loss_equals_one_pass_per_step(trainer, kind, size, last, taus):
-    rng = torch.Generator().manual_seed(2)
-    mono, target = torch.rand(2, 2, 7, 1, 512, 32, generator=rng)
-    with torch.no_grad():
-        fast = memory_loss(
-            trainer.agent.memory, mono, target, torch.tensor(list(taus)), size, last, kind
-        ).item()
-        slow = slow_memory_loss(trainer.agent.memory, mono, target, taus, size, last, kind)
-    assert fast == pytest.approx(slow, rel=1e-5)
-
-
 @pytest.mark.parametrize(("size", "last"), [(4, 1), (4, 3), (10, 10)])
-def test_memory_step_by_step_equals_windows_of_the_whole_episode(trainer, size, last):
+def test_memory_step_by_step_equals_one_pass_per_step(trainer, size, last):
     mono = torch.rand(3, 7, 1, 512, 32, generator=torch.Generator().manual_seed(3))
-    with torch.no_grad():
-        pairs = trainer.agent.memory.refine_pairs(mono, window=size, last=last)
-        memory = EpisodeMemory(trainer.agent.memory, size)
-        for t in range(7):
-            stepwise = memory.add(mono[:, t], last)
-            here = pairs.seen_from == t
-            assert pairs.step[here].tolist() == list(range(max(0, t + 1 - last), t + 1))
-            torch.testing.assert_close(stepwise, pairs.refined[:, here], atol=1e-5, rtol=1e-5)
+    net = trainer.agent.memory
+    memory = EpisodeMemory(net, size)
+    for t in range(7):
+        stepwise = memory.add(mono[:, t], last)
+        held = list(range(max(0, t - size + 1), t + 1))
+        steps = torch.tensor(held).expand(3, -1)
+        with torch.no_grad():
+            plain = net(mono[:, held], steps, torch.ones_like(steps, dtype=torch.bool))
+        torch.testing.assert_close(stepwise, plain[:, -last:], atol=1e-5, rtol=1e-5)
 
 
 def test_chunks_of_environments_give_the_same_memory_gradients(trainer, rollout):
@@ -226,7 +199,8 @@ def test_chunks_of_environments_give_the_same_memory_gradients(trainer, rollout)
         trainer.config = config.clone()
         trainer.config.defrost()
         trainer.config.MEMORY_UPDATE.CHUNK = chunk
-        loss = trainer._memory_gradients(mono, target, torch.arange(4))
+        targets = make_targets(trainer.agent.memory, mono, target)
+        loss = trainer._memory_gradients(targets, [0, 1, 2, 3])
         found.append((loss, [p.grad.clone() for p in trainer.agent.memory.parameters()]))
     trainer.config = config
     for loss, gradients in found[1:]:
@@ -240,11 +214,11 @@ def test_drawn_windows_differ_by_epoch_and_are_drawn_again_alike(trainer):
     trainer.config = config.clone()
     trainer.config.defrost()
     trainer.config.MEMORY_UPDATE.WINDOWS = 5
-    drawn = [trainer._memory_steps(epoch, 20).tolist() for epoch in range(4)]
+    drawn = [trainer._memory_steps(epoch, 20) for epoch in range(4)]
     assert all(len(set(d)) == 5 and d == sorted(d) and d[0] >= 0 and d[-1] < 20 for d in drawn)
-    assert len(set(map(tuple, drawn))) > 1 and trainer._memory_steps(2, 20).tolist() == drawn[2]
+    assert len(set(map(tuple, drawn))) > 1 and trainer._memory_steps(2, 20) == drawn[2]
     trainer.config = config
-    assert trainer._memory_steps(0, 20).tolist() == list(range(20))
+    assert trainer._memory_steps(0, 20) == list(range(20))
 
 
 # ---- settings that cannot work -------------------------------------------------------------------------

@@ -3,8 +3,7 @@
 Version 2 holds these tensors, for R responses and K pairs of nodes that have none:
 
 - ``data [N]``, float16 or float32: the responses one after the other, each ``[C, L]``.
-- ``offset``, ``length``, ``azimuth``, ``receiver``, ``source`` ``[R]``, int64, sorted by (receiver, source,
-  azimuth): where in ``data`` a response begins, its L, and whose it is.
+- ``length`` (uint32), ``azimuth``, ``receiver``, ``source`` (uint16) ``[R]``: the L of each, and whose it is.
 - ``scale [R]``, float32: what to multiply a response by. ``crc [R]``, uint32: CRC-32 of its stored bytes.
 - ``broken [K, 4]``, int64: azimuth, receiver, source and the reason's place in ``reasons``, which is a JSON
   list as uint8. They were unreadable in the tree that was packed, or missing though others imply them.
@@ -14,7 +13,7 @@ Metadata (strings): ``format``, ``version``, ``rate``, ``dtype``, ``worst_error_
 what the writer adds, such as ``engine``. float32 is exact. float16 divides each response by its peak and is
 within 2^-11 of every sample, so its error lies 66 dB or more below the response.
 
-Version 1 is still read: no checksums, no ``broken``, ``data [T, C]`` with offsets counted in rows.
+Version 1 is still read: no checksums, no ``broken``, ``data [T, C]``, and where each response begins there.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ VERSION = "2"
 DTYPES = ("float16", "float32")
 Pair = tuple[int, int, int]  # azimuth in degrees, receiver node, source node
 
-INDEX = ("offset", "length", "azimuth", "receiver", "source")
+_COLUMNS = ("length", "azimuth", "receiver", "source", "scale")
 _CURE = "write it again with scripts/generate_homes.py or scripts/pack_rirs.py"
 _SKIP = f"{_CURE}, or set AUDIO.MISSING_RIR skip to leave such pairs out"
 _MAX_OPEN_SCENES = 16  # an index of Matterport3D has about a million rows
@@ -99,7 +98,7 @@ class PackedScene:
 
     Attributes:
         metadata: see the module.
-        length: int64 ``[R]``, samples of each response.
+        length: int64 ``[R]``, samples of each response, in the order of their pairs.
         scale: float32 ``[R]``, what to multiply its stored values by.
 
     Raises:
@@ -114,7 +113,7 @@ class PackedScene:
             if rate is not None and found_rate != str(rate):
                 raise UserError(f"{path} has a rate of {found_rate} Hz, expected {rate} Hz: {_CURE}")
             old = self.metadata["version"] == "1"
-            names = (*INDEX, "scale") + (() if old else ("crc", "broken", "reasons"))
+            names = _COLUMNS + (("offset",) if old else ("crc", "broken", "reasons"))
             try:
                 index = {name: file.get_tensor(name) for name in names}
                 self.data, self._mapped, self._data_start = _map(self.path)
@@ -124,12 +123,14 @@ class PackedScene:
             index = {**index, "offset": NUM_EARS * index["offset"], **_NO_CHECKSUMS}
         elif str(index_checksum(self.metadata, index)) != self.metadata.get("index_crc"):
             raise UserError(f"{path} is corrupt (its index does not match its checksum): {_CURE}")
-        if not _consistent(index, self.data.size):
+        values = NUM_EARS * index["length"].astype(np.int64)
+        offset = index["offset"] if old else np.cumsum(values) - values
+        if not _consistent(index, offset, values, self.data.size):
             raise UserError(f"{path} is corrupt (its index and its samples do not fit together): {_CURE}")
         keys = pair_keys(index["azimuth"], index["receiver"], index["source"])
         order = np.argsort(keys, kind="stable")
-        self._keys, self.scale, self._offset = (a[order] for a in (keys, index["scale"], index["offset"]))
-        self.length = index["length"][order]
+        self._keys, self.scale, self._offset = (a[order] for a in (keys, index["scale"], offset))
+        self.length = index["length"].astype(np.int64)[order]
         self._crc = None if old else index["crc"][order]
         self._checked = np.zeros(len(keys), bool)
         self._broken_keys, self._broken_reason = pair_keys(*index["broken"].T[:3]), index["broken"][:, 3]
@@ -215,8 +216,8 @@ def pair_key(azimuth: int, receiver: int, source: int) -> int:
 
 
 def pair_keys(azimuth: np.ndarray, receiver: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """Return :func:`pair_key` of int64 arrays."""
-    return (receiver << 31) | (source << 9) | azimuth
+    """Return :func:`pair_key` of arrays of integers."""
+    return (receiver.astype(np.int64) << 31) | (source.astype(np.int64) << 9) | azimuth.astype(np.int64)
 
 
 def key_pair(key: int) -> Pair:
@@ -267,13 +268,16 @@ def _map(path: Path) -> tuple[np.ndarray, mmap.mmap, int]:
     return np.frombuffer(mapped, dtype, math.prod(entry["shape"]), start), mapped, start
 
 
-def _consistent(index: Mapping[str, np.ndarray], num_values: int) -> bool:
+def _consistent(
+    index: Mapping[str, np.ndarray], offset: np.ndarray, values: np.ndarray, num_values: int
+) -> bool:
     rows = {array.shape for name, array in index.items() if name not in ("broken", "reasons")}
-    if len(rows) != 1 or index["scale"].ndim != 1:
+    if len(rows) != 1 or offset.ndim != 1:
         return False
-    ends = index["offset"] + NUM_EARS * index["length"]
-    least = min(index["offset"].min(initial=0), index["length"].min(initial=1) - 1)
-    return bool(least >= 0 and ends.max(initial=0) <= num_values)
+    ends = offset + values
+    return bool(
+        offset.min(initial=0) >= 0 and values.min(initial=1) > 0 and ends.max(initial=0) <= num_values
+    )
 
 
 def index_checksum(metadata: Mapping[str, str], index: Mapping[str, np.ndarray]) -> int:

@@ -17,7 +17,6 @@ import torch
 from audio_separation.audio.packed_rirs import (
     DTYPES,
     FORMAT,
-    INDEX,
     VERSION,
     PackedScene,
     Pair,
@@ -30,8 +29,17 @@ from audio_separation.audio.rir_store import NUM_EARS
 from audio_separation.errors import UserError
 
 MISSING = "it was missing when the scene was packed, though other pairs imply it"
+_COLUMNS = {"scale": "f", "length": "I", "crc": "I", "azimuth": "H", "receiver": "H", "source": "H"}
+_MAX_NODE = 2**16 - 1
 # as safetensors spells them
-_DTYPE_NAMES = {"float16": "F16", "float32": "F32", "int64": "I64", "uint32": "U32", "uint8": "U8"}
+_DTYPE_NAMES = {
+    "float16": "F16",
+    "float32": "F32",
+    "int64": "I64",
+    "uint32": "U32",
+    "uint16": "U16",
+    "uint8": "U8",
+}
 
 
 def write_packed(
@@ -82,9 +90,8 @@ class PackedWriter:
         self._metadata = {**(metadata or {}), "format": FORMAT, "version": VERSION}
         self._metadata.update(rate=str(rate), dtype=dtype)
         # safetensors puts the table of contents first: room for it is left, and filled in when all is known
-        self._room = -(-(4096 + 2 * len(json.dumps(self._metadata))) // 8) * 8
-        self._rows: dict[str, Any] = {name: array("q") for name in INDEX}
-        self._rows["scale"], self._rows["crc"] = array("f"), array("I")
+        self._room = -(-(2048 + 2 * len(json.dumps(self._metadata))) // 8) * 8
+        self._rows: dict[str, Any] = {name: array(code) for name, code in _COLUMNS.items()}
         self._broken: dict[Pair, str] = {}
         self._total = 0  # values in data
         self._worst_error_db = -math.inf
@@ -107,20 +114,24 @@ class PackedWriter:
 
     def add(self, pair: Pair, rir: np.ndarray) -> None:
         """Append a response, float32 ``[C, L]``."""
+        if not all(0 <= number <= _MAX_NODE for number in pair):
+            raise UserError(
+                f"{self.path} cannot hold a pair (azimuth, receiver, source) {pair}: expected numbers from 0 to "
+                f"{_MAX_NODE}"
+            )
         if rir.ndim != 2 or rir.shape[0] != NUM_EARS or rir.shape[1] < 1 or not np.isfinite(rir).all():
             raise UserError(
                 f"the RIR (azimuth, receiver, source) {pair} for {self.path} has shape {rir.shape}, expected a "
                 f"finite ({NUM_EARS}, L) array: leave it out, or compute it again"
             )
-        exact = torch.from_numpy(np.ascontiguousarray(rir, np.float32))
+        exact = np.ascontiguousarray(rir, np.float32)
         if self._dtype == "float32":
-            self._append(exact.numpy(), 1.0, pair)
+            self._append(exact, 1.0, pair)
             return
-        peak = exact.abs().max()
-        peak[peak == 0] = 1.0  # silence stays silence
-        exact = exact / peak
-        stored = exact.half()
-        energy, error = float(exact.square().sum()), float((stored.float() - exact).square().sum())
+        peak = np.abs(exact).max() or np.float32(1)  # silence stays silence
+        unit = torch.from_numpy(exact / peak)
+        stored = unit.half()
+        energy, error = float(unit.square().sum()), float((stored.float() - unit).square().sum())
         if error:
             self._worst_error_db = max(self._worst_error_db, 10 * math.log10(error / energy))
         self._append(stored.numpy(), float(peak), pair)
@@ -144,7 +155,7 @@ class PackedWriter:
 
     def _append(self, stored: np.ndarray, scale: float, pair: Pair) -> None:
         self._file.write(stored.data)
-        row = (self._total, stored.size // NUM_EARS, *pair, scale, zlib.crc32(stored.data))
+        row = (scale, stored.size // NUM_EARS, zlib.crc32(stored.data), *pair)
         for column, value in zip(self._rows.values(), row):
             column.append(value)
         self._total += stored.size
@@ -152,7 +163,7 @@ class PackedWriter:
     def _finish(self) -> None:
         padding = -self._total % 4  # whole multiples of 8 bytes keep the arrays behind it aligned
         self._file.write(bytes(padding * np.dtype(self._dtype).itemsize))
-        index = self._sorted_index()
+        index = self._index()
         metadata = {**self._metadata, "worst_error_db": f"{self._worst_error_db:.1f}"}
         metadata["unreadable"] = str(len(self._broken))
         metadata["missing"] = str(len(index["broken"]) - len(self._broken))
@@ -164,7 +175,7 @@ class PackedWriter:
         self._file.seek(0)
         self._file.write(struct.pack("<Q", self._room) + header)
 
-    def _sorted_index(self) -> dict[str, np.ndarray]:
+    def _index(self) -> dict[str, np.ndarray]:
         columns = {name: np.array(column) for name, column in self._rows.items()}
         keys = pair_keys(columns["azimuth"], columns["receiver"], columns["source"])
         if not len(keys) and not self._partial:
@@ -178,10 +189,9 @@ class PackedWriter:
         reasons = sorted(set(broken.values()))
         numbers = {reason: number for number, reason in enumerate(reasons)}
         table = [(*pair, numbers[broken[pair]]) for pair in sorted(broken, key=lambda pair: pair_key(*pair))]
-        order = np.argsort(keys, kind="stable")
         return {
-            **{name: column[order] for name, column in columns.items()},
             "broken": np.array(table, np.int64).reshape(-1, 4),
+            **columns,
             "reasons": np.frombuffer(json.dumps(reasons).encode(), np.uint8),
         }
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import torch
 
-from audio_separation.audio.stft import N_FFT, RATE, istft
+from audio_separation.audio.stft import N_FFT, RATE, istft, magnitude
 
 SILENCE_RMS = 1e-5  # full scale is 1; a third of int16's smallest step
 MAX_DB = 100.0
@@ -62,12 +62,30 @@ def si_sdr(est: torch.Tensor, ref: torch.Tensor) -> torch.Tensor:
         ValueError: shapes differ.
     """
     _check_pair("si_sdr", est, ref, axes=1)
-    est, ref = _centred(est), _centred(ref)
-    energy = _energy(ref)
-    silent = _is_silent(ref)
-    scale = (ref * est).sum(-1) / energy.masked_fill(silent, 1.0)
-    target = scale[..., None] * ref
-    return _ratio_db(_energy(target), _energy(est - target)).masked_fill(silent, torch.nan)
+    return si_sdr_of_each(est[..., None, :], ref)[..., 0]
+
+
+def si_sdr_of_each(ests: torch.Tensor, ref: torch.Tensor) -> torch.Tensor:
+    """:func:`si_sdr` of K estimates ``[..., K, L]`` to one reference ``[..., L]`` -> dB ``[..., K]``.
+
+    Raises:
+        ValueError: the shapes do not agree.
+    """
+    if ests.dim() != ref.dim() + 1 or ests.shape[:-2] + ests.shape[-1:] != ref.shape:
+        raise ValueError(
+            f"si_sdr_of_each expects estimates [..., K, L] and ref [..., L], "
+            f"got {tuple(ests.shape)} and {tuple(ref.shape)}"
+        )
+    # energies and scales from inner products alone: one pass over the samples, no further signals
+    signals, length = torch.cat([ests, ref[..., None, :]], -2).double(), ref.shape[-1]
+    sums = signals.sum(-1)
+    products = signals @ signals.transpose(-1, -2) - sums[..., None, :] * sums[..., None] / length
+    energies = products.diagonal(dim1=-2, dim2=-1).clamp_min(0)  # [..., K + 1], means removed
+    energy = energies[..., -1:]
+    silent = energy < SILENCE_RMS**2 * length
+    target = products[..., -1, :-1].square() / energy.masked_fill(silent, 1.0)
+    noise = (energies[..., :-1] - target).clamp_min(0)
+    return _ratio_db(target, noise).masked_fill(silent, torch.nan)
 
 
 def si_sdr_from_mag(
@@ -91,7 +109,10 @@ def si_sdr_from_mag(
 
 def with_phase_of(mag: torch.Tensor, spectrum: torch.Tensor) -> torch.Tensor:
     """Return ``mag`` (real) with the phase of ``spectrum`` (complex, same shape); phase 0 where that is 0."""
-    return torch.polar(mag, spectrum.angle().to(mag.dtype))
+    size = magnitude(spectrum)
+    unit = torch.view_as_real(spectrum) / size.masked_fill(size == 0, 1.0)[..., None]
+    unit[..., 0].masked_fill_(size == 0, 1.0)
+    return torch.view_as_complex(unit.to(mag.dtype) * mag[..., None])
 
 
 def binaural_si_sdr(
@@ -107,9 +128,10 @@ def binaural_si_sdr(
     """
     _check_pair("binaural_si_sdr", mask, mix_stft, axes=3)
     _check_pair("binaural_si_sdr", mix_stft, target_bin_stft, axes=3)
-    target = _signal(target_bin_stft, N_FFT)  # [..., C, L]
-    score = si_sdr(_signal(mask * mix_stft, N_FFT), target).mean(-1)
-    return BinauralScore(score, score - si_sdr(_signal(mix_stft, N_FFT), target).mean(-1))
+    images = torch.stack([mask * mix_stft, mix_stft, target_bin_stft], -3)  # [..., C, 3, F, N]
+    waves = _signal(images, N_FFT)
+    masked, mixture = si_sdr_of_each(waves[..., :2, :], waves[..., 2, :]).mean(-2).unbind(-1)
+    return BinauralScore(masked, masked - mixture)
 
 
 def si_bss_eval(est: torch.Tensor, refs: torch.Tensor, target: int = 0) -> dict[str, torch.Tensor]:

@@ -87,16 +87,24 @@ def istft(spectrum: torch.Tensor, length: int = RATE, n_fft: int = N_FFT) -> tor
             f"istft of {num_frames} frames gives at most {num_frames * HOP} samples, not {length}"
         )
     frames = irfft(spectrum.transpose(-1, -2), n_fft)  # [..., N, n_fft]
-    window = _window(n_fft, frames.dtype, frames.device)
     start = n_fft // 2
-    signal = _overlap_add(frames * window)
+    frames = frames * _dual_window(n_fft, num_frames, frames.dtype, frames.device)
+    return _overlap_add(frames)[..., start : start + length]
+
+
+@lru_cache(maxsize=16)
+def _dual_window(n_fft: int, num_frames: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """The window ``[N, n_fft]`` of each frame, divided by the sum of the squares of all that overlap there."""
+    window = _window(n_fft, torch.float64, torch.device("cpu"))
     weight = _overlap_add((window**2).expand(num_frames, n_fft))
-    return signal[..., start : start + length] / weight[start : start + length]
+    # only the very first sample has no weight, and it is never asked for
+    overlapping = weight.unfold(-1, 2 * HOP, HOP)[:, :n_fft]  # [N, n_fft]
+    return (window / overlapping.clamp_min(torch.finfo(torch.float64).tiny)).to(device, dtype)
 
 
 def _overlap_add(frames: torch.Tensor) -> torch.Tensor:
     """Add frames ``[..., N, n_fft]`` at hops of 512; n_fft <= 1024, so a frame reaches only into the next."""
-    frames = torch.nn.functional.pad(frames, (0, 2 * HOP - frames.shape[-1]))
-    first, second = frames[..., :HOP], frames[..., HOP:]  # [..., N, hop] each
-    blocks = torch.nn.functional.pad(first, (0, 0, 0, 1)) + torch.nn.functional.pad(second, (0, 0, 1, 0))
+    blocks = frames.new_zeros(*frames.shape[:-2], frames.shape[-2] + 1, HOP)
+    blocks[..., :-1, :] = frames[..., :HOP]
+    blocks[..., 1:, : frames.shape[-1] - HOP] += frames[..., HOP:]
     return blocks.flatten(-2)  # [..., N + 1, hop] -> [..., (N + 1) * hop]

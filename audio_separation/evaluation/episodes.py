@@ -57,6 +57,15 @@ def episode_draws(episode: Episode, steps: int, seed: int) -> np.ndarray:
     return np.random.default_rng((seed, DRAWS, key)).random(steps)
 
 
+def final_seconds(t: int, num_steps: int, refine_steps: int) -> range:
+    """The seconds whose estimate as of second ``t`` is the last one that the protocol takes.
+
+    A second may be refined by ``refine_steps`` later ones, so it is final that much later; the last second of
+    the episode makes all that are left final.
+    """
+    return range(max(0, t - refine_steps), num_steps if t + 1 == num_steps else t - refine_steps + 1)
+
+
 class Player:
     """Plays batches of episodes with a policy or a scripted motion.
 
@@ -84,8 +93,10 @@ class Player:
             rotations.append(simulator.rotation.copy())
             distances.append(simulator.target_distance())
             heard = agent.listen(observation.mix_logmag, observation.target_class)
-            refined = memory.add(heard.mono_mag, last=config.EVAL.REFINE_STEPS + 1)
-            step = Step(t, observation, heard, refined)
+            final = final_seconds(t, num_steps, config.EVAL.REFINE_STEPS)
+            estimates = memory.add(heard.mono_mag, last=t + 1 - final.start if final else 1)
+            final_rows = dict(zip(final, estimates.unbind(1)))
+            step = Step(t, observation, heard, estimates[:, -1], final_rows)
             for listener in listeners:
                 listener.add(step)
             if t + 1 < num_steps:
@@ -104,7 +115,7 @@ class Player:
         obs = step.observation
         rgb, depth = shrink_images(obs.rgb, obs.depth, config.POLICY.VISION, config.POLICY.IMAGE_SIZE)
         going = torch.ones(len(draws), device=hidden.device)  # hidden is fresh, nothing to forget
-        output = self._agent.policy(rgb, depth, step.heard.bin_mag, step.refined[:, -1], hidden, going)
+        output = self._agent.policy(rgb, depth, step.heard.bin_mag, step.refined, hidden, going)
         if config.EVAL.DETERMINISTIC:
             return output.logits.argmax(-1).cpu().numpy(), output.hidden
         return sample_actions(

@@ -17,7 +17,7 @@ from audio_separation.envs.rewards import mixture_estimate
 from audio_separation.envs.simulator import Observation
 from audio_separation.evaluation.episodes import Player
 from audio_separation.evaluation.recording import Recorder
-from audio_separation.evaluation.scores import RefinedEstimates, ScoreKeeper, Step, dry_sources
+from audio_separation.evaluation.scores import CHUNK, ScoreKeeper, Step, dry_sources
 from audio_separation.models.separator import SeparatorOutput
 
 
@@ -42,7 +42,7 @@ def second() -> Observation:
 
 def score(observation: Observation, mono_mag: torch.Tensor, mask: torch.Tensor) -> dict:
     keeper = ScoreKeeper(1.2)
-    keeper.add(Step(0, observation, SeparatorOutput(mask, mono_mag, mask), mono_mag[:, None]))
+    keeper.add(Step(0, observation, SeparatorOutput(mask, mono_mag, mask), mono_mag, {0: mono_mag}))
     return keeper.finish()
 
 
@@ -90,6 +90,30 @@ def test_scores_equal_the_single_computations(second):
     assert scores["mixture"]["bin_si_sdr_improvement_db"][0, 0] == 0
 
 
+def test_scores_in_parts_equal_those_of_each_alone(second):
+    """More environments than are scored together, of which the last part is a short one."""
+    envs = CHUNK + 1
+    many = make_observation(*(noise(envs, c, RATE, seed=10 + i) for i, c in enumerate((2, 2, 1))))
+    estimate = many.target_mono_mag + noise(envs, 1, 512, 32, seed=3).abs()
+    mask = noise(envs, 2, 512, 32, seed=4).abs()
+    together = score(many, estimate, mask)
+    for e in range(envs):
+        one = Observation(*(None if value is None else value[e : e + 1] for value in many))
+        for method, metrics in score(one, estimate[e : e + 1], mask[e : e + 1]).items():
+            for metric, values in metrics.items():
+                np.testing.assert_allclose(
+                    together[method][metric][e], values[0], rtol=1e-6, atol=1e-6, err_msg=f"{method} {metric}"
+                )
+
+
+def test_a_second_without_a_final_estimate_is_an_error(second):
+    keeper, mask = ScoreKeeper(1.2), torch.ones_like(second.mix_logmag)
+    heard = SeparatorOutput(mask, second.target_mono_mag, mask)
+    keeper.add(Step(0, second, heard, second.target_mono_mag, {}))
+    with pytest.raises(AssertionError, match=r"seconds \[0\]"):
+        keeper.finish()
+
+
 def test_refined_estimates_follow_the_published_protocol(tiny):
     """Each second by the memory's look from REFINE steps later, or from the episode's end."""
     config = eval_config(tiny, NUM_PROCESSES=2)
@@ -97,19 +121,19 @@ def test_refined_estimates_follow_the_published_protocol(tiny):
     episodes = load_task_episodes(config)[:2]
     simulator = build_simulator(config, episodes, 2, CPU, target_bin=True)
 
-    class Keep(RefinedEstimates):
+    class Keep:
         def __init__(self):
-            super().__init__()
-            self.mono, self.causal = [], []
+            self.mono, self.causal, self.final = [], [], {}
 
         def add(self, step):
-            super().add(step)
+            assert all(second >= step.second - REFINE for second in step.final)
+            self.final.update(step.final)
             self.mono.append(step.heard.mono_mag)
-            self.causal.append(step.refined[:, -1])
+            self.causal.append(step.refined)
 
     keep = Keep()
     Player(agent, simulator, config).play(episodes, [keep])
-    assert len(keep.final) == STEPS
+    assert list(keep.final) == list(range(STEPS))
     size = config.MEMORY.SIZE
     for s in range(STEPS):
         for seen_from, found in ((min(s + REFINE, STEPS - 1), keep.final[s]), (s, keep.causal[s])):
@@ -150,7 +174,7 @@ def test_recording_puts_the_true_level_back(second):
     recorder = Recorder(lambda index: dry)
     mask = torch.ones_like(second.mix_logmag)
     perfect = second.target_mono_mag
-    recorder.add(Step(0, second, SeparatorOutput(mask, perfect, mask), perfect[:, None]))
+    recorder.add(Step(0, second, SeparatorOutput(mask, perfect, mask), perfect, {0: perfect}))
     recording = recorder.recording(0)
     assert np.abs(recording.passive_mono - dry[0].numpy()).max() < 1e-5
     assert np.abs(recording.separated_bin - recording.mixture).max() < 1e-6

@@ -26,6 +26,8 @@ from audio_separation.audio.packing import (
     pack_part,
     plan_scene,
     prepare,
+    remove_leftovers,
+    tree_changed,
     unreadable_pairs,
     verify_rows,
     why_not_current,
@@ -50,10 +52,12 @@ def pack_tree(root: Path, args: argparse.Namespace) -> None:
     todo, kept = [], []
     for scene in scenes:
         reason = why_not_current(root / f"{scene}.safetensors", args.dtype)
-        if reason is None or (reason and args.overwrite):
+        if reason is None or (args.overwrite and (reason or tree_changed(root, scene, args.dtype))):
             todo.append(scene)
         elif reason:
             kept.append(reason)
+        else:
+            remove_leftovers(root, scene)
     print(f"{len(scenes)} scenes, {len(scenes) - len(todo) - len(kept)} packed already")
     unreadable: list[str] = []
     totals = {"responses": 0, "tree": 0, "packed": 0}
@@ -178,7 +182,9 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         help="pack without unreadable responses, and list them in the file",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="pack anew what is of another version or dtype, or damaged"
+        "--overwrite",
+        action="store_true",
+        help="pack anew what is of another version or dtype, damaged, or made from WAV files that changed since",
     )
     parser.add_argument("--jobs", type=int, default=-1, help="processes (-1: one a core)")
     parser.add_argument(

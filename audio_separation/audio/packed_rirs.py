@@ -40,7 +40,7 @@ DTYPES = ("float16", "float32")
 Pair = tuple[int, int, int]  # azimuth in degrees, receiver node, source node
 
 _COLUMNS = ("length", "azimuth", "receiver", "source", "scale")
-_CURE = "write it again with scripts/generate_homes.py or scripts/pack_rirs.py"
+_CURE = "write it again with scripts/generate_homes.py or scripts/pack_rirs.py --overwrite"
 _SKIP = f"{_CURE}, or set AUDIO.MISSING_RIR skip to leave such pairs out"
 _MAX_OPEN_SCENES = 16  # an index of Matterport3D has about a million rows
 

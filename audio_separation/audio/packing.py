@@ -46,12 +46,14 @@ class Plan(NamedTuple):
         folder: where the parts lie until they are joined.
         parts: in the order of the result.
         tree_bytes: of all WAV files.
+        digest: of the names, sizes and times of all WAV files.
     """
 
     target: Path
     folder: Path
     parts: list[Part]
     tree_bytes: int
+    digest: str
 
 
 def why_not_current(target: Path, dtype: str) -> Optional[str]:
@@ -88,7 +90,7 @@ def plan_scene(root: Path, scene: str, dtype: str) -> Plan:
         both = " and ".join(sorted(entry.path for found, entry in files if found == pair))
         raise UserError(f"{both} are the same pair: remove all but one")
     files.sort(key=lambda file: pair_key(*file[0]))  # the headings of a pair side by side, as they are read
-    folder = root / f".{scene}.packing"
+    folder = _parts_folder(root, scene)
     parts: list[Part] = []
     tree_bytes = 0
     for begin in range(0, len(files), PART_RESPONSES):
@@ -100,7 +102,15 @@ def plan_scene(root: Path, scene: str, dtype: str) -> Plan:
             tree_bytes += stat.st_size
         name = f"{len(parts):06d}-{digest.hexdigest()[:24]}.safetensors"
         parts.append(Part(folder / name, [pair for pair, _ in some]))
-    return Plan(root / f"{scene}.safetensors", folder, parts, tree_bytes)
+    names = "".join(part.path.name for part in parts)
+    target = root / f"{scene}.safetensors"
+    return Plan(target, folder, parts, tree_bytes, hashlib.sha256(names.encode()).hexdigest()[:24])
+
+
+def tree_changed(root: Path, scene: str, dtype: str) -> bool:
+    """Return whether the WAV files are others than those that the scene's packed file was made from."""
+    plan = plan_scene(root, scene, dtype)
+    return read_packed_metadata(plan.target).get("tree_digest") != plan.digest
 
 
 def _pair_of(azimuth: str, entry: os.DirEntry) -> Pair:
@@ -111,6 +121,17 @@ def _pair_of(azimuth: str, entry: os.DirEntry) -> Pair:
         raise UserError(
             f"{entry.path} is not named <azimuth>/<receiver>_<source>.wav; move it elsewhere"
         ) from None
+
+
+def _parts_folder(root: Path, scene: str) -> Path:
+    return root / f".{scene}.packing"
+
+
+def remove_leftovers(root: Path, scene: str) -> None:
+    """Remove the parts of a scene that is packed: what a stop at the very end leaves."""
+    folder = _parts_folder(root, scene)
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def prepare(plan: Plan) -> list[Part]:
@@ -151,7 +172,8 @@ def join_parts(plan: Plan, dtype: str) -> dict[str, str]:
             scene can be read.
     """
     whole = plan.folder / plan.target.name
-    with PackedWriter(whole, RATE, dtype, {"source": "WAV tree"}) as writer:
+    metadata = {"source": "WAV tree", "tree_digest": plan.digest}
+    with PackedWriter(whole, RATE, dtype, metadata) as writer:
         for part in plan.parts:
             try:
                 writer.copy(_open_part(part.path))

@@ -113,6 +113,7 @@ def _training(c: CN) -> None:
     c.MEMORY_UPDATE.LOSS = "l1"  # l1 | mse
     c.TRAIN = CN()
     c.TRAIN.PASSIVE_CHECKPOINT = ""  # separators to freeze: model dir of a pretraining or a .pth file
+    c.TRAIN.PRECISION = "fp32"  # fp32 | bf16: matrix products and convolutions of networks, CPU and GPU
     c.TRAIN.CHECKPOINT_EVERY = 50  # updates between numbered checkpoints (those that validation compares)
     c.TRAIN.SAVE_EVERY = 10  # updates between saves of the state to resume from
 

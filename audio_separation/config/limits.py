@@ -38,7 +38,11 @@ LEAST = {
 }
 # the first may not exceed the second
 ORDERED = (("PPO.MINIBATCHES", "NUM_PROCESSES"), ("MEMORY.LOSS_STEPS", "MEMORY.SIZE"))
-CHOICES = {"PASSIVE.LOSS": ("l1", "mse"), "MEMORY_UPDATE.LOSS": ("l1", "mse")}
+CHOICES = {
+    "PASSIVE.LOSS": ("l1", "mse"),
+    "MEMORY_UPDATE.LOSS": ("l1", "mse"),
+    "TRAIN.PRECISION": ("fp32", "bf16"),
+}
 
 
 def check_limits(config: CfgNode) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from audio_separation.models.precision import full_precision
 from audio_separation.models.separator import bounded_gain
 from audio_separation.models.slicing import slice_bands, unslice_bands
 
@@ -207,8 +208,9 @@ class TransformerMemory(nn.Module):
         compressed = torch.log1p(mono.clamp(min=0)) if self.output == "gain" else mono
         leading = mono.shape[:-3]
         bands = slice_bands(compressed.reshape(-1, *mono.shape[-3:]), self.num_bands)
-        skips = functional.leaky_relu(self.down1(bands), 0.2)
-        tokens = self.down2(skips).flatten(1)
+        with full_precision(bands.device):  # like the decoder, small beside the layers
+            skips = functional.leaky_relu(self.down1(bands), 0.2)
+            tokens = self.down2(skips).flatten(1)
         return EncodedSteps(tokens.view(*leading, -1), skips.view(*leading, *skips.shape[1:]))
 
     def attend(self, tokens: Tensor, steps: Tensor, valid: Tensor, last: Optional[int] = None) -> Tensor:
@@ -271,8 +273,9 @@ class TransformerMemory(nn.Module):
             tokens: from :meth:`attend`.
             skips, mono: of the same steps, from and into :meth:`encode`.
         """
-        x = functional.leaky_relu(_upsample(self.up1, tokens.reshape(-1, *self._grid)), 0.2)
-        x = _upsample(self.up2, torch.cat([x, skips.reshape(-1, *skips.shape[-3:])], dim=1))
+        with full_precision(tokens.device):
+            x = functional.leaky_relu(_upsample(self.up1, tokens.reshape(-1, *self._grid)), 0.2)
+            x = _upsample(self.up2, torch.cat([x, skips.reshape(-1, *skips.shape[-3:])], dim=1))
         if self.output == "direct":
             return unslice_bands(functional.leaky_relu(x, 0.2), self.num_bands).view_as(mono)
         return mono * bounded_gain(unslice_bands(x, self.num_bands), FACTOR_MAX).view_as(mono)

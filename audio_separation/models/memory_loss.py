@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from audio_separation.models.memory import FACTOR_MAX, EncoderLayer, TransformerMemory, position_code
+from audio_separation.models.precision import full_precision
 from audio_separation.models.separator import LOSSES
 from audio_separation.models.slicing import slice_bands
 
@@ -253,9 +254,10 @@ def memory_loss(memory: TransformerMemory, targets: Targets, windows: Windows, k
     # the second convolution sees the decoded tokens and the skips; the skips' part is the same for all windows
     of_tokens, of_skips = memory.up2.weight.flatten(1).split(channels)
     bias2 = cast(Tensor, memory.up2.bias).repeat_interleave(4)
-    base = _patches(encoded.skips, 1) @ of_skips + bias2
-    total = _Decode.apply(
-        attended, base, weight1, bias1, of_tokens,
-        targets.mono_rows, targets.target_rows, windows.by_step, memory.output, kind,
-    )  # fmt: skip
+    with full_precision(attended.device):
+        base = _patches(encoded.skips, 1) @ of_skips + bias2
+        total = _Decode.apply(
+            attended, base, weight1, bias1, of_tokens,
+            targets.mono_rows, targets.target_rows, windows.by_step, memory.output, kind,
+        )  # fmt: skip
     return (total / (attended.shape[:2].numel() * targets.mono[0, 0].numel())).float()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from audio_separation.models.encoders import VISION_PLANES, AudioEncoder, VisualEncoder, orthogonal_init
+from audio_separation.models.precision import full_precision
 
 
 class PolicyOutput(NamedTuple):
@@ -102,8 +103,8 @@ class Policy(nn.Module):
         """
         audio = [self.bin_encoder(bin_mag.detach()), self.mono_encoder(refined_mono.detach())]
         if self.visual_encoder is None:
-            return torch.cat(audio, dim=1)
-        return torch.cat([self.visual_encoder(rgb, depth), *audio], dim=1)
+            return torch.cat(audio, dim=1).float()
+        return torch.cat([self.visual_encoder(rgb, depth), *audio], dim=1).float()
 
     def forward(
         self,
@@ -126,8 +127,9 @@ class Policy(nn.Module):
                 f"expected hidden [B, H] and not_done [B], got {list(hidden.shape)}, {list(not_done.shape)}"
             )
         x = self.features(rgb, depth, bin_mag, refined_mono)
-        _, state = self.gru(x[None], (hidden * not_done.to(hidden)[:, None])[None])
-        return PolicyOutput(self.actor(state[0]), self.critic(state[0])[:, 0], state[0])
+        with full_precision(x.device):  # what is remembered from step to step, and the ratios of PPO
+            _, state = self.gru(x[None], (hidden * not_done.to(hidden)[:, None])[None])
+            return PolicyOutput(self.actor(state[0]), self.critic(state[0])[:, 0], state[0])
 
     def evaluate_sequence(
         self,
@@ -155,8 +157,9 @@ class Policy(nn.Module):
         bounds = [0, *resets.tolist(), num_steps]
         state = hidden0[None]
         outputs = []
-        for begin, end in zip(bounds[:-1], bounds[1:]):
-            out, state = self.gru(x[begin:end], state * keep[begin])
-            outputs.append(out)
-        hidden = torch.cat(outputs)
-        return SequenceOutput(self.actor(hidden), self.critic(hidden)[..., 0])
+        with full_precision(x.device):
+            for begin, end in zip(bounds[:-1], bounds[1:]):
+                out, state = self.gru(x[begin:end], state * keep[begin])
+                outputs.append(out)
+            hidden = torch.cat(outputs)
+            return SequenceOutput(self.actor(hidden), self.critic(hidden)[..., 0])

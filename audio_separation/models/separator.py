@@ -134,10 +134,12 @@ class PassiveSeparator(nn.Module):
     def _forward_paper(self, mix_logmag: Tensor, target_class: Tensor) -> SeparatorOutput:
         bands = slice_bands(mix_logmag, self.num_bands)
         plane = (target_class.to(bands) + 1)[:, None, None, None].expand(-1, 1, *bands.shape[2:])
-        bin_mask = unslice_bands(self.bin_unet(torch.cat([bands, plane], dim=1)), self.num_bands)
+        bin_mask = unslice_bands(self.bin_unet(torch.cat([bands, plane], dim=1)).float(), self.num_bands)
         bin_mag = bin_mask * torch.expm1(mix_logmag)
         mono_input = torch.log1p(bin_mag.detach().clamp(min=0))
-        mono_mag = unslice_bands(self.mono_unet(slice_bands(mono_input, self.num_bands)), self.num_bands)
+        mono_mag = unslice_bands(
+            self.mono_unet(slice_bands(mono_input, self.num_bands)).float(), self.num_bands
+        )
         return SeparatorOutput(bin_mask, mono_mag, bin_mag)
 
     def _forward_masked(self, mix_logmag: Tensor, target_class: Tensor) -> SeparatorOutput:
@@ -147,7 +149,7 @@ class PassiveSeparator(nn.Module):
         bands = slice_bands(torch.log1p(LOG_GAIN * levelled_mag), self.num_bands)
         condition = self.embedding(target_class)
         planes = condition[:, :, None, None].expand(-1, -1, *bands.shape[2:])
-        raw_mask = self.bin_unet(torch.cat([bands, planes], dim=1), condition)
+        raw_mask = self.bin_unet(torch.cat([bands, planes], dim=1), condition).float()
         bin_mask = bounded_gain(unslice_bands(raw_mask, self.num_bands), self.mask_max)
 
         masked_mag = bin_mask.detach() * levelled_mag
@@ -156,7 +158,7 @@ class PassiveSeparator(nn.Module):
         level = rms_level(levelled_mag).clamp(min=1e-20)  # mono_rms, less only below LEVEL_FLOOR
         relevel = level / torch.maximum(rms_level(mono_guess), SILENCE * level)
         raw_gain = self.mono_unet(slice_bands(torch.log1p(LOG_GAIN * relevel * masked_mag), self.num_bands))
-        gain = bounded_gain(unslice_bands(raw_gain, self.num_bands), GAIN_MAX)
+        gain = bounded_gain(unslice_bands(raw_gain.float(), self.num_bands), GAIN_MAX)
         return SeparatorOutput(bin_mask, gain * mono_guess * relevel, bin_mask * mix_mag)
 
 

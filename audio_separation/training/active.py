@@ -16,6 +16,7 @@ from audio_separation.errors import UserError
 from audio_separation.models.agent import Agent, EpisodeMemory, shrink_images
 from audio_separation.models.build import build_memory, build_policy, build_separator
 from audio_separation.models.memory_loss import Targets, make_targets, make_windows, memory_loss
+from audio_separation.models.precision import network_precision
 from audio_separation.rl.gae import gae
 from audio_separation.rl.ppo import PPOLoss, explained_variance, log_prob, ppo_loss, sample_actions
 from audio_separation.training import distributed
@@ -28,8 +29,9 @@ from audio_separation.training.checkpoint import (
 )
 from audio_separation.training.distributed import World
 from audio_separation.training.logging import MetricWriter
-from audio_separation.training.rollout import Rollout, episode_order, stack_steps
+from audio_separation.training.rollout import Rollout, RolloutBuffer, episode_order
 from audio_separation.training.run_dir import Progress, StopRequest, claim_run_dir, plain_config
+from audio_separation.training.stages import Stages
 
 SEPARATOR_KEYS = ("SEPARATOR.", "AUDIO.TARGET_MONO_RMS")  # what a pretraining fixes
 
@@ -88,12 +90,16 @@ class ActiveTrainer:
         classes = self.simulator.clips.classes
         self.agent = build_agent(config, classes, world.device)
         self.policy_optimizer = torch.optim.Adam(
-            self.agent.policy.parameters(), lr=config.PPO.LR, eps=config.PPO.EPS
+            self.agent.policy.parameters(), lr=config.PPO.LR, eps=config.PPO.EPS, fused=True
         )
         self.memory_optimizer = torch.optim.Adam(
-            self.agent.memory.parameters(), lr=config.MEMORY_UPDATE.LR, eps=config.MEMORY_UPDATE.EPS
+            self.agent.memory.parameters(),
+            lr=config.MEMORY_UPDATE.LR,
+            eps=config.MEMORY_UPDATE.EPS,
+            fused=True,
         )
         self.update = 0
+        self.stages = Stages(world.device)
 
     # ---- the loop -----------------------------------------------------------------------------------
     def run(self, stop: StopRequest) -> int:
@@ -114,14 +120,14 @@ class ActiveTrainer:
             if distributed.any_rank(stop.signal is not None, self.world.device):
                 self._save("state.pth")
                 break
-            rollout, metrics = self.collect()
-            metrics.update(self.update_policy(rollout))
-            metrics.update(self.update_separator(rollout))
+            metrics = self.learn()
             self.update += 1
             metrics = distributed.mean_metrics(metrics, self.world.device)
             rate = progress.rate(self.update)
             writer.write(
-                self.update, metrics, {"time/updates_per_s": rate, "time/frames_per_s": rate * frames}
+                self.update,
+                metrics,
+                {"time/updates_per_s": rate, "time/frames_per_s": rate * frames, **self.stages.take()},
             )
             if self.update % train.CHECKPOINT_EVERY == 0 or self.update == total:
                 self._save(f"ckpt/ckpt.{self.update}.pth")
@@ -136,6 +142,15 @@ class ActiveTrainer:
             )
         writer.close()
         return stop.exit_code if self.update < total else 0
+
+    def learn(self) -> dict[str, float]:
+        """One update: play a rollout, learn from it and forget it."""
+        rollout, metrics = self.collect()
+        with self.stages("ppo_update"):
+            metrics.update(self.update_policy(rollout))
+        with self.stages("memory_update"):
+            metrics.update(self.update_separator(rollout))
+        return metrics
 
     # ---- collect ------------------------------------------------------------------------------------
     @torch.no_grad()
@@ -153,25 +168,31 @@ class ActiveTrainer:
         memory = EpisodeMemory(self.agent.memory, config.MEMORY.SIZE)
         hidden = self.agent.policy.initial_hidden(self.num_envs)
         going = torch.ones(self.num_envs, device=self.world.device)  # hidden is fresh, nothing to forget
-        steps: list[dict[str, Optional[Tensor]]] = []
-        observation = self.simulator.reset([self.episodes[i] for i in order])
+        buffer = RolloutBuffer(steps_count)
+        with self.stages("render"):
+            observation = self.simulator.reset([self.episodes[i] for i in order])
         for t in range(steps_count):
-            heard = self.agent.listen(observation.mix_logmag, observation.target_class)
-            refined = memory.add(heard.mono_mag)[:, -1]
-            rgb, depth = shrink_images(
-                observation.rgb, observation.depth, config.POLICY.VISION, config.POLICY.IMAGE_SIZE
-            )
-            output = self.agent.policy(rgb, depth, heard.bin_mag, refined, hidden, going)
+            with self._networks():
+                with self.stages("separator"):
+                    heard = self.agent.listen(observation.mix_logmag, observation.target_class)
+                with self.stages("memory"):
+                    refined = memory.add(heard.mono_mag)[:, -1]
+                with self.stages("policy"):
+                    rgb, depth = shrink_images(
+                        observation.rgb, observation.depth, config.POLICY.VISION, config.POLICY.IMAGE_SIZE
+                    )
+                    output = self.agent.policy(rgb, depth, heard.bin_mag, refined, hidden, going)
             actions = sample_actions(output.logits, draws[t])
             hidden = output.hidden
-            steps.append({
-                "rgb": rgb, "depth": depth, "bin_mag": heard.bin_mag, "mono_mag": heard.mono_mag, "refined": refined,
-                "target_mono_mag": observation.target_mono_mag, "actions": actions,
-                "log_prob": log_prob(output.logits, actions), "values": output.value,
-            })  # fmt: skip
+            buffer.write(
+                t, rgb=rgb, depth=depth, bin_mag=heard.bin_mag, mono_mag=heard.mono_mag, refined=refined,
+                target_mono_mag=observation.target_mono_mag, actions=actions,
+                log_prob=log_prob(output.logits, actions), values=output.value,
+            )  # fmt: skip
             if t + 1 < steps_count:  # what the last action leads to is never scored
-                observation = self.simulator.step(actions.cpu().numpy())
-        rollout = stack_steps(steps, torch.zeros(0))
+                with self.stages("render"):
+                    observation = self.simulator.step(actions.cpu().numpy())
+        rollout = buffer.rollout(torch.zeros(0))
         # the action at t is rewarded for the estimate at t + 1; the last one earns nothing
         quality = separation_reward(rollout.refined, rollout.target_mono_mag)
         rollout = rollout._replace(rewards=torch.cat([quality[1:], torch.zeros_like(quality[:1])]))
@@ -246,9 +267,10 @@ class ActiveTrainer:
         if envs:
             hidden = policy.initial_hidden(envs)
             going = torch.ones_like(batch.rewards)
-            logits, values = policy.evaluate_sequence(
-                batch.rgb, batch.depth, batch.bin_mag, batch.refined, hidden, going
-            )
+            with self._networks():
+                logits, values = policy.evaluate_sequence(
+                    batch.rgb, batch.depth, batch.bin_mag, batch.refined, hidden, going
+                )
             loss = ppo_loss(
                 logits, values, batch.actions, batch.log_prob, advantages, returns,
                 clip, ppo.VALUE_COEF, ppo.ENTROPY_COEF,
@@ -300,7 +322,8 @@ class ActiveTrainer:
         self.memory_optimizer.zero_grad()
         for begin in range(0, envs, settings.CHUNK):
             part = targets.episodes(slice(begin, begin + settings.CHUNK))
-            loss = memory_loss(self.agent.memory, part, windows, settings.LOSS)
+            with self._networks():
+                loss = memory_loss(self.agent.memory, part, windows, settings.LOSS)
             share = len(part.mono) / envs
             (loss * share).backward()
             loss_sum += loss.item() * share
@@ -308,10 +331,14 @@ class ActiveTrainer:
 
     def _step(self, module: torch.nn.Module, optimizer: torch.optim.Optimizer, max_norm: float) -> float:
         """Apply the gradients, averaged over the ranks and clipped; returns their norm before clipping."""
-        distributed.average_gradients(module.parameters())
+        with self.stages("communication"):
+            distributed.average_gradients(module.parameters())
         norm = torch.nn.utils.clip_grad_norm_(module.parameters(), max_norm)
         optimizer.step()
         return norm.item()
+
+    def _networks(self) -> torch.autocast:
+        return network_precision(self.config.TRAIN.PRECISION, self.world.device)
 
     # ---- state --------------------------------------------------------------------------------------
     def _save(self, name: str) -> None:

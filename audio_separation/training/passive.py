@@ -17,6 +17,7 @@ from audio_separation.audio.render import BinauralRenderer
 from audio_separation.envs.build import build_renderer, check_task, open_clips
 from audio_separation.envs.rewards import mixture_estimate
 from audio_separation.models.build import build_separator
+from audio_separation.models.precision import network_precision
 from audio_separation.models.separator import rms_level, separator_loss
 from audio_separation.scenes.layout import paths_from_config
 from audio_separation.scenes.passive import PassivePoints, load_passive
@@ -105,7 +106,8 @@ class PassiveTrainer:
         batch = draw_batch(self.points, self.clips, passive.BATCH, rng).part(self.world.slice(passive.BATCH))
         heard = hear_batch(self.renderer, batch)
         self.separator.train()
-        output = self.separator(heard.mix_logmag, torch.from_numpy(batch.labels).to(device))
+        with network_precision(self.config.TRAIN.PRECISION, device):
+            output = self.separator(heard.mix_logmag, torch.from_numpy(batch.labels).to(device))
         # the level-blind variant is also judged level-blind, else loud mixtures would be all that counts
         level = rms_level(torch.expm1(heard.mix_logmag)) if self.separator.variant == "masked" else None
         assert heard.target_bin_mag is not None

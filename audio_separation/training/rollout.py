@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple, Optional
 
 import numpy as np
-import torch
 from torch import Tensor
 
 
@@ -29,13 +28,29 @@ class Rollout(NamedTuple):
         return Rollout(*picked)  # type: ignore[arg-type]
 
 
-def stack_steps(steps: list[dict[str, Optional[Tensor]]], rewards: Tensor) -> Rollout:
-    """Join per-step dictionaries ``{field: [E, ...]}`` into a rollout."""
-    fields: dict[str, Optional[Tensor]] = {}
-    for key in steps[0]:
-        parts = [step[key] for step in steps]
-        fields[key] = None if parts[0] is None else torch.stack([p for p in parts if p is not None])
-    return Rollout(**fields, rewards=rewards)  # type: ignore[arg-type]
+class RolloutBuffer:
+    """Room for one rollout, made at its first step and filled step by step.
+
+    Args:
+        num_steps: T.
+    """
+
+    def __init__(self, num_steps: int):
+        self._num_steps = num_steps
+        self._fields: dict[str, Optional[Tensor]] = {}
+
+    def write(self, step: int, **fields: Optional[Tensor]) -> None:
+        """Put in ``[E, ...]`` of one step, by the names of :class:`Rollout`."""
+        for name, value in fields.items():
+            if name not in self._fields:
+                self._fields[name] = None if value is None else value.new_empty(self._num_steps, *value.shape)
+            room = self._fields[name]
+            if room is not None and value is not None:
+                room[step] = value
+
+    def rollout(self, rewards: Tensor) -> Rollout:
+        """The rollout whose steps were all written; shares its memory."""
+        return Rollout(**self._fields, rewards=rewards)  # type: ignore[arg-type]
 
 
 def episode_order(num_episodes: int, update: int, num_envs: int, seed: int) -> list[int]:

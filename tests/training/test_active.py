@@ -18,7 +18,7 @@ from audio_separation.rl.ppo import log_prob
 from audio_separation.training.active import ActiveTrainer
 from audio_separation.training.checkpoint import load_checkpoint
 from audio_separation.training.distributed import World
-from audio_separation.training.rollout import Rollout, episode_order
+from audio_separation.training.rollout import Rollout, RolloutBuffer, episode_order
 
 CPU = torch.device("cpu")
 ONE = World(rank=0, size=1, local_rank=0, local_size=1, device=CPU)
@@ -67,6 +67,19 @@ def test_rollout_envs_selects_environments_and_keeps_steps():
     assert part.rgb is None and part.depth is None
     assert part.bin_mag.tolist() == [[3, 1], [7, 5], [11, 9]]
     assert torch.equal(part.rewards, (field + 7)[:, [3, 1]])
+
+
+def test_rollout_buffer_holds_the_steps_in_order():
+    buffer = RolloutBuffer(3)
+    names = [name for name in Rollout._fields if name not in ("rgb", "depth", "rewards")]
+    for t in range(3):
+        buffer.write(t, rgb=torch.full((2, 1), t, dtype=torch.uint8), depth=None)
+        buffer.write(t, **{name: torch.tensor([t + 0.5, -t]) for name in names})
+    rollout = buffer.rollout(torch.ones(3, 2))
+    assert rollout.rgb.dtype == torch.uint8 and rollout.rgb.tolist() == [[[0], [0]], [[1], [1]], [[2], [2]]]
+    assert rollout.depth is None and torch.equal(rollout.rewards, torch.ones(3, 2))
+    for name in names:
+        assert getattr(rollout, name).tolist() == [[0.5, 0], [1.5, -1], [2.5, -2]]
 
 
 def test_reward_of_an_action_is_the_quality_of_the_next_second(trainer, rollout):

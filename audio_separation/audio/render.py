@@ -10,7 +10,8 @@ Where the time goes and why it is done in this order: docs/performance.md.
 
 from __future__ import annotations
 
-from typing import Iterator, NamedTuple, Optional, Sequence, Union
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable, Iterator, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -88,10 +89,15 @@ class Listeners(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Some items of a batch, convolved: their rows, and ``[G, C, L]`` of the mixture and, if asked, the target."""
+    """Some items of a batch with FFTs of one length, and the spectra that they need."""
 
-    rows: Union[slice, torch.Tensor]
-    signals: Sequence[torch.Tensor]
+    rows: Union[slice, torch.Tensor]  # of the batch
+    rir_keys: list[list[RirKey]]  # [G][S]
+    rirs: dict[RirKey, torch.Tensor]  # [C, K] each
+    clip_keys: list[list[ClipSecond]]  # [G][S]
+    clips: dict[ClipSecond, torch.Tensor]  # [K] each
+    starts: list[list[int]]  # [G][S] (L_rir - 1) // 2: where the centre of the convolution begins
+    num_points: int  # n of the FFTs; K = n // 2 + 1
 
 
 class BinauralRenderer:
@@ -147,9 +153,12 @@ class BinauralRenderer:
         clips = self._clip_seconds(listeners)
         shape = (len(clips), NUM_EARS, RATE)
         whole = [torch.empty(shape, device=self.device) for _ in range(1 + target_bin)]
-        for rows, signals in self._convolved(listeners, clips, target_bin):
-            for out, part in zip(whole, signals):
-                out[rows] = part
+
+        def work(part: _Part) -> None:
+            for out, signals in zip(whole, self._convolve(part, target_bin)):
+                out[part.rows] = signals
+
+        self._in_parallel(work, self._parts(listeners, clips))
         target_mono = self.dry_spectra.samples([row[0] for row in clips])[:, None]
         return Rendered(whole[0], whole[1] if target_bin else None, target_mono)
 
@@ -165,13 +174,16 @@ class BinauralRenderer:
         shape = (len(clips), NUM_EARS, NUM_BINS, NUM_FRAMES)
         real = [torch.empty(shape, device=self.device) for _ in range(1 + target_bin)]
         full = [torch.empty(shape, dtype=torch.complex64, device=self.device) for _ in real if phases]
-        for rows, signals in self._convolved(listeners, clips, target_bin):
-            for i, part in enumerate(signals):
-                spectra = stft(part)
+
+        def work(part: _Part) -> None:
+            for i, signals in enumerate(self._convolve(part, target_bin)):
+                spectra = stft(signals)
                 mag = magnitude(spectra)
-                real[i][rows] = mag.log1p_() if i == 0 else mag
+                real[i][part.rows] = mag.log1p_() if i == 0 else mag
                 if phases:
-                    full[i][rows] = spectra
+                    full[i][part.rows] = spectra
+
+        self._in_parallel(work, self._parts(listeners, clips))
         targets = [row[0] for row in clips]
         mono_mag, mono_stft = self._gather(self.dry_spectra.magnitudes(targets), targets), None
         if phases:
@@ -198,10 +210,8 @@ class BinauralRenderer:
             for names, row in zip(listeners.sounds, listeners.seconds.tolist())
         ]
 
-    def _convolved(
-        self, listeners: Listeners, clips: list[list[ClipSecond]], target_bin: bool
-    ) -> Iterator[_Part]:
-        """Convolve the items, a few with equal FFT lengths at a time."""
+    def _parts(self, listeners: Listeners, clips: list[list[ClipSecond]]) -> Iterator[_Part]:
+        """Split the batch, and look up or compute the spectra that each part needs."""
         keys: list[list[RirKey]] = [
             [(scene, azimuth, receiver, node) for node in row]
             for scene, azimuth, receiver, row in zip(
@@ -219,102 +229,84 @@ class BinauralRenderer:
         for n, items in sorted(by_size.items()):
             for first in range(0, len(items), self._chunk):
                 chunk = items[first : first + self._chunk]
-                group, dry_keys = [keys[b] for b in chunk], [clips[b] for b in chunk]
-                rirs = self.rir_spectra.get({key for row in group for key in row}, n, loaded)
-                dry = self.dry_spectra.get((key for row in dry_keys for key in row), n)
-                if self.mode == "causal":
-                    signals = self._causal(group, rirs, dry_keys, dry, n, target_bin)
-                else:
-                    starts = [[(lengths[key] - 1) // 2 for key in row] for row in group]
-                    signals = self._paper(group, rirs, dry_keys, dry, n, starts)
-                yield _Part(self._rows(chunk), signals[: 1 + target_bin])
+                rir_keys, clip_keys = [keys[b] for b in chunk], [clips[b] for b in chunk]
+                yield _Part(
+                    self._rows(chunk),
+                    rir_keys,
+                    self.rir_spectra.get({key for row in rir_keys for key in row}, n, loaded),
+                    clip_keys,
+                    self.dry_spectra.get((key for row in clip_keys for key in row), n),
+                    [[(lengths[key] - 1) // 2 for key in row] for row in rir_keys],
+                    n,
+                )
+
+    def _in_parallel(self, work: Callable[[_Part], None], parts: Iterator[_Part]) -> None:
+        """Do ``work`` for each part, on a CPU in as many threads as torch has: SciPy and torch release the lock."""
+        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+        if threads == 1:
+            for part in parts:
+                work(part)
+            return
+        # one operation needs no second thread where each thread has operations of its own
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for done in [pool.submit(work, part) for part in parts]:
+                done.result()
+
+    def _convolve(self, part: _Part, target_bin: bool) -> Sequence[torch.Tensor]:
+        """Signals ``[G, C, L]`` of the mixture and, if asked for, of the target."""
+        signals = self._causal(part, target_bin) if self.mode == "causal" else self._paper(part)
+        return signals[: 1 + target_bin]
 
     def _rows(self, items: list[int]) -> Union[slice, torch.Tensor]:
         if items[-1] - items[0] == len(items) - 1:  # ascending without a gap: no copy through an index
             return slice(items[0], items[-1] + 1)
         return torch.as_tensor(items, device=self.device)
 
-    def _causal(
-        self,
-        group: list[list[RirKey]],
-        rirs: dict[RirKey, torch.Tensor],
-        dry_keys: list[list[ClipSecond]],
-        dry: dict[ClipSecond, torch.Tensor],
-        n: int,
-        target_bin: bool,
-    ) -> Sequence[torch.Tensor]:
+    def _causal(self, part: _Part, target_bin: bool) -> Sequence[torch.Tensor]:
         """Overlap-save: of the circular convolution over n samples the last L are free of wrapping."""
         # summing in the frequency domain leaves one inverse FFT an ear instead of one an ear and source
-        if self.device.type == "cpu":
-            products = _summed_one_by_one(group, rirs, dry_keys, dry, n, target_bin)
-        else:
-            products = _summed_together(group, rirs, dry_keys, dry, target_bin)
-        signals = irfft(products, n)[..., -RATE:]  # [1 or 2, G, C, L]
-        signals[0] /= len(group[0])
+        sums = _summed_one_by_one if self.device.type == "cpu" else _summed_together
+        signals = irfft(sums(part, target_bin), part.num_points)[..., -RATE:]  # [1 or 2, G, C, L]
+        signals[0] /= len(part.rir_keys[0])
         return list(signals)
 
-    def _paper(
-        self,
-        group: list[list[RirKey]],
-        rirs: dict[RirKey, torch.Tensor],
-        dry_keys: list[list[ClipSecond]],
-        dry: dict[ClipSecond, torch.Tensor],
-        n: int,
-        starts: list[list[int]],
-    ) -> Sequence[torch.Tensor]:
+    def _paper(self, part: _Part) -> Sequence[torch.Tensor]:
         """Each second alone: samples (L_rir - 1) // 2 .. + L of the full convolution, rounded to int16."""
-        full = irfft(_products(group, rirs, dry_keys, dry), n)  # [G, S, C, n]
+        full = irfft(_products(part), part.num_points)  # [G, S, C, n]
         images = torch.empty(*full.shape[:-1], RATE, device=self.device)
-        for g, row in enumerate(starts):
+        for g, row in enumerate(part.starts):
             for s, start in enumerate(row):
                 images[g, s] = full[g, s, :, start : start + RATE]
         images.mul_(INT16_SCALE).round_().clamp_(-INT16_SCALE, INT16_SCALE - 1).div_(INT16_SCALE)
         return images.mean(1), images[:, 0]
 
 
-def _products(
-    group: list[list[RirKey]],
-    rirs: dict[RirKey, torch.Tensor],
-    dry_keys: list[list[ClipSecond]],
-    dry: dict[ClipSecond, torch.Tensor],
-) -> torch.Tensor:
+def _products(part: _Part) -> torch.Tensor:
     """Spectra of the images ``[G, S, C, K]``."""
-    shape = (len(group), len(group[0]))
-    responses = torch.stack([rirs[key] for row in group for key in row]).unflatten(0, shape)
-    seconds = torch.stack([dry[key] for row in dry_keys for key in row]).unflatten(0, shape)
+    shape = (len(part.rir_keys), len(part.rir_keys[0]))
+    responses = torch.stack([part.rirs[key] for row in part.rir_keys for key in row]).unflatten(0, shape)
+    seconds = torch.stack([part.clips[key] for row in part.clip_keys for key in row]).unflatten(0, shape)
     return responses.mul_(seconds[:, :, None])
 
 
-def _summed_together(
-    group: list[list[RirKey]],
-    rirs: dict[RirKey, torch.Tensor],
-    dry_keys: list[list[ClipSecond]],
-    dry: dict[ClipSecond, torch.Tensor],
-    target_bin: bool,
-) -> torch.Tensor:
+def _summed_together(part: _Part, target_bin: bool) -> torch.Tensor:
     """Spectra of the sum of the images, and of the target's own: ``[1 or 2, G, C, K]``; few, large operations."""
-    images = _products(group, rirs, dry_keys, dry)
+    images = _products(part)
     sums = images.sum(1)
     return torch.stack([sums, images[:, 0]]) if target_bin else sums[None]
 
 
-def _summed_one_by_one(
-    group: list[list[RirKey]],
-    rirs: dict[RirKey, torch.Tensor],
-    dry_keys: list[list[ClipSecond]],
-    dry: dict[ClipSecond, torch.Tensor],
-    n: int,
-    target_bin: bool,
-) -> torch.Tensor:
+def _summed_one_by_one(part: _Part, target_bin: bool) -> torch.Tensor:
     """As :func:`_summed_together`, reading every spectrum once and copying none: on a CPU memory is the limit."""
-    out = torch.empty(1 + target_bin, len(group), NUM_EARS, n // 2 + 1, dtype=torch.complex64)
-    for g, (row, seconds) in enumerate(zip(group, dry_keys)):
+    bins = part.num_points // 2 + 1
+    out = torch.empty(1 + target_bin, len(part.rir_keys), NUM_EARS, bins, dtype=torch.complex64)
+    for g, (row, seconds) in enumerate(zip(part.rir_keys, part.clip_keys)):
         total = out[0, g]
-        torch.mul(rirs[row[0]], dry[seconds[0]], out=total)
+        torch.mul(part.rirs[row[0]], part.clips[seconds[0]], out=total)
         if target_bin:
             out[1, g] = total
         for key, second in zip(row[1:], seconds[1:]):
-            total.addcmul_(rirs[key], dry[second])
+            total.addcmul_(part.rirs[key], part.clips[second])
     return out
 
 

@@ -325,14 +325,25 @@ def test_the_transforms_and_sums_of_other_devices_give_the_same(
     signals, heard = on_cpu.render(at, True), on_cpu.hear(at, True, True)
     monkeypatch.setattr(stft_module, "_in_scipy", lambda x: False)
     elsewhere = BinauralRenderer(rirs, clips, mode)
-    monkeypatch.setattr(
-        render_module, "_summed_one_by_one",
-        lambda group, rirs, dry_keys, dry, n, target_bin: render_module._summed_together(
-            group, rirs, dry_keys, dry, target_bin
-        ),
-    )  # fmt: skip
+    monkeypatch.setattr(render_module, "_summed_one_by_one", render_module._summed_together)
     unit = 1.001 / 32768 if mode == "paper" else 1e-6
     assert (elsewhere.render(at, True).mix_bin - signals.mix_bin).abs().max() <= unit
     for name, a, b in zip(heard._fields, elsewhere.hear(at, True, True), heard):
         tolerance = 3e-4 if mode == "paper" else 3e-6  # one unit of int16 somewhere
         assert (a - b).abs().max() < tolerance * b.abs().max(), name
+
+
+def test_several_threads_give_the_same() -> None:
+    clips, rirs = FakeClips(CLIPS), FakeRirs([900, 7000])
+    at = listeners_at(2, list(range(5 * CHUNK["cpu"])))
+    threads = torch.get_num_threads()
+    heard = []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            heard.append(BinauralRenderer(rirs, clips).hear(at, True, True))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    for name, one, three in zip(heard[0]._fields, *heard):
+        assert torch.equal(one, three), name

@@ -47,10 +47,10 @@ def two_ranks(tiny, passive_run, tmp_path_factory) -> Path:
     return out
 
 
-def assert_close_runs(one: Path, two: Path, weights: str, rtol: float = 1e-4) -> None:
+def assert_close_runs(one: Path, two: Path, weights: str, rtol: float = 1e-4, steps: int = 3) -> None:
     """Same metrics and same weights to rounding."""
     lines = [[json.loads(x) for x in (run / "metrics.jsonl").read_text().splitlines()] for run in (one, two)]
-    assert len(lines[0]) == len(lines[1]) == 3
+    assert len(lines[0]) == len(lines[1]) == steps
     for a, b in zip(*lines):
         assert a.keys() == b.keys()
         for key in a:

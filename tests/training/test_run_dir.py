@@ -160,13 +160,16 @@ def test_progress_counts_from_where_it_resumed(monkeypatch, capsys):
 
 @pytest.fixture
 def handlers():
-    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.getsignal(s) for s in numbers]
     yield
-    for number, handler in zip((signal.SIGINT, signal.SIGTERM), before):
+    for number, handler in zip(numbers, before):
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)]
+)
 def test_a_signal_becomes_a_request_and_its_echo_is_no_second_one(handlers, number, code):
     stop = StopRequest()
     assert stop.signal is None

@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Optional, Sequence, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
-class DownBlock(nn.Module):
+class _Kernel(nn.Module):
+    """A 4x4 kernel of stride 2 and padding 1, applied faster to maps of few pixels where its weights are frozen.
+
+    The general convolutions rearrange all weights at each call, which for the innermost levels costs several
+    times what the sums cost (measured on a CPU, 14 maps of 512 channels: 6.6 ms and 4.3 ms, this way 0.7 and 0.9).
+    """
+
+    conv: nn.Module
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._middle: Optional[tuple[tuple[int, int], Tensor]] = None
+
+    def train(self, mode: bool = True) -> _Kernel:
+        """Switch modes; what was kept of the weights is forgotten."""
+        self._middle = None
+        return super().train(mode)
+
+    def _few_pixels(self, x: Tensor, pixels: int) -> bool:
+        frozen = not cast(Tensor, self.conv.weight).requires_grad
+        return frozen and x.device.type == "cpu" and x.shape[2] * x.shape[3] == pixels
+
+    def _middle_taps(self) -> Tensor:
+        """``[first axis, second axis * 4]``: the middle 2x2 of the kernel, all that meets a map of 1x1 or 2x2."""
+        weight = cast(Tensor, self.conv.weight)
+        key = (weight.data_ptr(), weight._version)
+        if self._middle is None or self._middle[0] != key:
+            self._middle = (key, weight.detach()[:, :, 1:3, 1:3].flatten(1))
+        return self._middle[1]
+
+
+class DownBlock(_Kernel):
     """4x4 convolution of stride 2, BatchNorm, optional class modulation, LeakyReLU 0.2."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -19,14 +51,19 @@ class DownBlock(nn.Module):
 
     def forward(self, x: Tensor, scale_shift: Optional[Tensor] = None) -> Tensor:
         """Map ``[B, c, H, W]`` to ``[B, c', H/2, W/2]``; ``scale_shift`` is ``[B, 2c']`` or None."""
-        x = self.norm(self.conv(x))
+        x = self.norm(self._convolve(x))
         if scale_shift is not None:
             scale, shift = scale_shift[:, :, None, None].chunk(2, dim=1)
             x = x * (1 + scale) + shift
         return self.activation(x)
 
+    def _convolve(self, x: Tensor) -> Tensor:
+        if x.shape[2] != x.shape[3] or not self._few_pixels(x, 4):
+            return self.conv(x)
+        return functional.linear(x.flatten(1), self._middle_taps())[:, :, None, None]
 
-class UpBlock(nn.Module):
+
+class UpBlock(_Kernel):
     """4x4 transposed convolution of stride 2, BatchNorm, ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -37,7 +74,18 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[B, c, H, W]`` to ``[B, c', 2H, 2W]``."""
-        return self.activation(self.norm(self.conv(x)))
+        return self.activation(self.norm(self._convolve(x)))
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        if self._few_pixels(x, 1):
+            return (x.flatten(1) @ self._middle_taps()).view(len(x), -1, 2, 2)
+        if not self._few_pixels(x, 4):
+            return self.conv(x)
+        # every pixel's patch of 4x4 in one matrix product, then their overlaps summed
+        height, width = x.shape[2:]
+        pixels = x.flatten(2).transpose(1, 2).reshape(-1, x.shape[1])  # [B * H * W, c]
+        patches = (pixels @ cast(Tensor, self.conv.weight).flatten(1)).view(len(x), height * width, -1)
+        return functional.fold(patches.transpose(1, 2), (2 * height, 2 * width), 4, padding=1, stride=2)
 
 
 class UNet(nn.Module):

@@ -100,6 +100,7 @@ class PackedScene:
         metadata: see the module.
         length: int64 ``[R]``, samples of each response, in the order of their pairs.
         scale: float32 ``[R]``, what to multiply its stored values by.
+        crc: uint32 ``[R]``, CRC-32 of its stored values; None in version 1.
 
     Raises:
         UserError: missing, truncated, corrupt, of another format, version or rate.
@@ -131,7 +132,7 @@ class PackedScene:
         order = np.argsort(keys, kind="stable")
         self._keys, self.scale, self._offset = (a[order] for a in (keys, index["scale"], offset))
         self.length = index["length"].astype(np.int64)[order]
-        self._crc = None if old else index["crc"][order]
+        self.crc = None if old else index["crc"][order]
         self._checked = np.zeros(len(keys), bool)
         self._broken_keys, self._broken_reason = pair_keys(*index["broken"].T[:3]), index["broken"][:, 3]
         self._reasons: list[str] = json.loads(index["reasons"].tobytes())
@@ -164,7 +165,7 @@ class PackedScene:
             self.check(row, samples.numpy())
             self._checked[row] = True
         scaled = samples.float().mul_(float(self.scale[row])).numpy()
-        if self._crc is None:
+        if self.crc is None:
             return np.ascontiguousarray(scaled.reshape(-1, NUM_EARS).T)  # [L, C] -> [C, L]
         return scaled.reshape(NUM_EARS, -1)
 
@@ -174,11 +175,11 @@ class PackedScene:
         Raises:
             UnreadableRir: they do not match, or are not finite.
         """
-        if self._crc is None:
+        if self.crc is None:
             fault = "" if np.isfinite(stored).all() else "the RIR is not finite"
         else:
             fault = (
-                "" if zlib.crc32(stored.data) == self._crc[row] else "its samples do not match its checksum"
+                "" if zlib.crc32(stored.data) == self.crc[row] else "its samples do not match its checksum"
             )
         if fault:
             raise UnreadableRir(f"{self._where(*self.pair(row))}: {fault}; {_SKIP}")

@@ -126,7 +126,7 @@ class PackedWriter:
             )
         exact = np.ascontiguousarray(rir, np.float32)
         if self._dtype == "float32":
-            self._append(exact, 1.0, pair)
+            self._append(exact, 1.0, pair, zlib.crc32(exact.data))
             return
         peak = np.abs(exact).max() or np.float32(1)  # silence stays silence
         unit = torch.from_numpy(exact / peak)
@@ -134,28 +134,29 @@ class PackedWriter:
         energy, error = float(unit.square().sum()), float((stored.float() - unit).square().sum())
         if error:
             self._worst_error_db = max(self._worst_error_db, 10 * math.log10(error / energy))
-        self._append(stored.numpy(), float(peak), pair)
+        self._append(stored.numpy(), float(peak), pair, zlib.crc32(stored.numpy().data))
 
     def add_broken(self, pair: Pair, reason: str) -> None:
         """Record that a pair has no response, and why."""
         self._broken[pair] = reason
 
     def copy(self, part: PackedScene) -> None:
-        """Append all that a part of the scene holds, of the same dtype.
+        """Append all that a part of the scene holds; it must be of the same dtype and of this version.
 
         Raises:
             UnreadableRir: the part's samples do not match their checksums.
         """
+        assert part.crc is not None and part.metadata["dtype"] == self._dtype
         for row in range(len(part)):
             stored = part.stored(row)
             part.check(row, stored)
-            self._append(stored, float(part.scale[row]), part.pair(row))
+            self._append(stored, float(part.scale[row]), part.pair(row), int(part.crc[row]))
         self._broken.update(part.broken_pairs())
         self._worst_error_db = max(self._worst_error_db, float(part.metadata["worst_error_db"]))
 
-    def _append(self, stored: np.ndarray, scale: float, pair: Pair) -> None:
+    def _append(self, stored: np.ndarray, scale: float, pair: Pair, crc: int) -> None:
         self._file.write(stored.data)
-        row = (scale, stored.size // NUM_EARS, zlib.crc32(stored.data), *pair)
+        row = (scale, stored.size // NUM_EARS, crc, *pair)
         for column, value in zip(self._rows.values(), row):
             column.append(value)
         self._total += stored.size
@@ -181,7 +182,7 @@ class PackedWriter:
         if not len(keys) and not self._partial:
             raise UserError(f"no RIRs for {self.path}, expected at least one: check the scene's nodes")
         broken = dict(self._broken)
-        known = np.sort(np.concatenate([keys, [pair_key(*pair) for pair in broken]]).astype(np.int64))
+        known = np.sort(np.concatenate([keys, np.array([pair_key(*pair) for pair in broken], np.int64)]))
         if (np.diff(known) == 0).any():
             raise UserError(f"a pair occurs twice among the RIRs for {self.path}: give each one once")
         if not self._partial:

@@ -42,6 +42,7 @@ def _audio(c: CN) -> None:
     c.AUDIO.TARGET_MONO_RMS = 1.2  # RMS over F x N of target_mono_mag
     c.AUDIO.RIR_STORE = "auto"  # auto: packed file where there is one, else the WAV tree | packed | wav
     c.AUDIO.MISSING_RIR = "error"  # error | skip: silence for that pair, listed and counted
+    c.AUDIO.PREFETCH = 2  # threads that read the WAV tree ahead (0: none); packed scenes need no threads
     c.AUDIO.CACHE_MB = 512  # bound on the cached RIR spectra of each process
 
 

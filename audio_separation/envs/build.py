@@ -41,7 +41,11 @@ def build_renderer(config: CfgNode, clips: ClipLibrary, device: torch.device) ->
     paths = paths_from_config(config)
     audio = config.AUDIO
     rirs = open_rir_store(
-        paths.rirs_root, kind=audio.RIR_STORE, rate=audio.RATE, on_missing=audio.MISSING_RIR
+        paths.rirs_root,
+        kind=audio.RIR_STORE,
+        rate=audio.RATE,
+        on_missing=audio.MISSING_RIR,
+        prefetch_threads=audio.PREFETCH,
     )
     return BinauralRenderer(
         rirs, clips, mode=audio.MODE, device=device, cache_mb=audio.CACHE_MB, mono_rms=audio.TARGET_MONO_RMS

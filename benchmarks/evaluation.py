@@ -50,7 +50,10 @@ def main(argv: Optional[Sequence[str]] = None) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         episodes = max(args.episodes, *args.envs)
-        overrides = world.make_world(root, side=args.side, rir_samples=args.rir_samples, episodes=episodes)
+        # the WAV tree is what every version reads alike
+        overrides = world.make_world(
+            root, side=args.side, rir_samples=args.rir_samples, episodes=episodes, stores=("wav",)
+        )
         for size in args.sizes:
             model_dir = root / size
             config = get_config(str(REPO / EXPERIMENTS[size]), [*overrides, *args.set])

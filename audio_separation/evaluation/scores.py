@@ -160,7 +160,9 @@ class ScoreKeeper:
             self._note(method, {**{metric: values[k] for metric, values in mono.items()}, **binaural})
         self._note("refined", masked)
         for second, estimate in step.final.items():
-            self._note("refined", {m: values[0] for m, values in self._score_mono(second, [estimate]).items()})
+            self._note(
+                "refined", {m: values[0] for m, values in self._score_mono(second, [estimate]).items()}
+            )
             del self._truth[second]
 
     def finish(self) -> Scores:

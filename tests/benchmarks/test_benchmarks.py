@@ -1,0 +1,56 @@
+"""Every benchmark runs with its smallest settings and writes rows that fit together. No time is judged here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from small_config import REPO
+
+SMALL_NETWORKS = (
+    "SEPARATOR.CHANNELS [8,8,8,8,8] MEMORY.CHANNELS 2 MEMORY.HEADS 2 MEMORY.FEEDFORWARD 16 POLICY.HIDDEN 16"
+)
+SMALLEST = {
+    "evaluation": "--envs 1 2 --sizes small --episodes 2 --checkpoints 2 --threads 1 --side 2 --rir-samples 2000 "
+    f"--set TASK.EPISODE_STEPS 2 EVAL.REFINE_STEPS 1 {SMALL_NETWORKS}",
+    "scaling": "--envs 1 2 --sources 1 --rir-s 0.1 --scenes 2 --cache-mb 1 --side 2 --steps 2 --rounds 1 --updates 0",
+}
+
+
+def run(name: str, folder) -> dict:
+    command = [sys.executable, str(REPO / "benchmarks" / f"{name}.py"), *SMALLEST[name].split()]
+    done = subprocess.run(
+        [*command, "--json", str(folder / "out.json")], cwd=folder, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    content = json.loads((folder / "out.json").read_text())
+    assert content["benchmark"] == name and {"cpu", "cores", "torch", "commit"} <= content["machine"].keys()
+    # what is printed is what is written
+    assert all(f"| {column} |" in done.stdout for column in list(content["rows"][0])[1:2])
+    return content
+
+
+def test_evaluation(tmp_path):
+    rows = run("evaluation", tmp_path)["rows"]
+    one, two = rows
+    assert (one["envs"], two["envs"]) == (1, 2) and one["episodes"] == two["episodes"] == 2
+    assert one["ratio_to_one"] == 1
+    assert two["ratio_to_one"] == pytest.approx(two["episodes_per_s"] / one["episodes_per_s"])
+    for row in rows:
+        assert row["episodes_per_s"] == pytest.approx(row["episodes"] / row["checkpoint_s"])
+        assert row["score_difference"] < 1e-3 and row["first_s"] > 0
+
+
+def test_scaling(tmp_path):
+    rows = run("scaling", tmp_path)["rows"]
+    assert [(row["sweep"], row[row["sweep"]]) for row in rows] == [
+        ("envs", 1), ("envs", 2), ("sources", 1), ("rir_s", 0.1), ("scenes", 2),
+    ]  # fmt: skip
+    for row in rows:
+        assert row["warm_over_cold"] == pytest.approx(row["warm_steps_per_s"] / row["cold_steps_per_s"])
+        assert row["warm_steps_per_s"] == pytest.approx(1e3 * row["envs"] / row["warm_ms_per_batch"])
+        assert row["cache_mb"] == (1 if row["sweep"] == "scenes" else 1024)

@@ -12,6 +12,7 @@ each response between the reads, in batches as a simulator asks for them.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import sys
 import tempfile
@@ -123,7 +124,7 @@ def ahead_rows(root: Path, files: list[Path], keys: list[RirKey], args: Any) -> 
     stores: dict[str, tuple[Callable[[], RirStore], int]] = {"wav tree": (lambda: WavRirStore(root), 0)}
     for threads in (1, 2, 4):
         opener = functools.partial(WavRirStore, root, prefetch_threads=threads)
-        stores[f"wav tree, announced, {threads} threads"] = (opener, args.batch)
+        stores[f"wav tree, announced, threads: {threads}"] = (opener, args.batch)
     stores["packed"] = (lambda: PackedRirStore(root), 0)
     stores["packed, announced"] = (lambda: PackedRirStore(root), args.batch)
     ways = {
@@ -192,7 +193,8 @@ def measure(folder: Path, args: Any) -> tuple[list[dict[str, Any]], list[dict[st
         row = store_row(f"packed {dtype}", lambda: PackedRirStore(root), [packed], keys, args.rounds)
         row["bytes_ratio"] = row["mb"] / tree["mb"]
         row["build_1_s"], row["build_2_s"] = seconds[1], seconds[2]
-        row["error_db"] = float(read_packed_metadata(packed)["worst_error_db"])
+        error_db = float(read_packed_metadata(packed)["worst_error_db"])
+        row["error_db"] = error_db if math.isfinite(error_db) else None  # None: exact
         rows.append(row)
     return rows, ahead_rows(root, [*wavs, packed], keys, args)
 

@@ -110,7 +110,7 @@ def _training(c: CN) -> None:
     c.MEMORY_UPDATE.MAX_GRAD_NORM = 0.5
     c.MEMORY_UPDATE.LR_DECAY = False
     c.MEMORY_UPDATE.WINDOWS = 0  # steps an epoch looks back from, drawn anew; 0: all (published)
-    c.MEMORY_UPDATE.CHUNK = 2  # environments whose gradients are computed together; changes memory use only
+    c.MEMORY_UPDATE.CHUNK = 14  # environments whose gradients are computed together; fewer take less memory
     c.MEMORY_UPDATE.LOSS = "l1"  # l1 | mse
     c.TRAIN = CN()
     c.TRAIN.PASSIVE_CHECKPOINT = ""  # separators to freeze: model dir of a pretraining or a .pth file

@@ -96,7 +96,6 @@ class _Part(NamedTuple):
     rirs: dict[RirKey, torch.Tensor]  # [C, K] each
     clip_keys: list[list[ClipSecond]]  # [G][S]
     clips: dict[ClipSecond, torch.Tensor]  # [K] each
-    starts: list[list[int]]  # [G][S] (L_rir - 1) // 2: where the centre of the convolution begins
     num_points: int  # n of the FFTs; K = n // 2 + 1
 
 
@@ -132,7 +131,7 @@ class BinauralRenderer:
         self.mode = mode
         self.device = torch.device(device)
         self.mono_rms = mono_rms
-        self.rir_spectra = RirSpectra(rirs, self.device, cache_mb * (1 - DRY_SHARE))
+        self.rir_spectra = RirSpectra(rirs, self.device, cache_mb * (1 - DRY_SHARE), centred=mode == "paper")
         self.dry_spectra = DrySpectra(
             clips, self.device, cache_mb * DRY_SHARE, history=mode == "causal", mono_rms=mono_rms
         )
@@ -158,7 +157,7 @@ class BinauralRenderer:
             for out, signals in zip(whole, self._convolve(part, target_bin)):
                 out[part.rows] = signals
 
-        self._in_parallel(work, self._parts(listeners, clips))
+        self._in_parallel(work, self._parts(listeners, clips), len(clips))
         target_mono = self.dry_spectra.samples([row[0] for row in clips])[:, None]
         return Rendered(whole[0], whole[1] if target_bin else None, target_mono)
 
@@ -183,7 +182,7 @@ class BinauralRenderer:
                 if phases:
                     full[i][part.rows] = spectra
 
-        self._in_parallel(work, self._parts(listeners, clips))
+        self._in_parallel(work, self._parts(listeners, clips), len(clips))
         targets = [row[0] for row in clips]
         mono_mag, mono_stft = self._gather(self.dry_spectra.magnitudes(targets), targets), None
         if phases:
@@ -236,14 +235,13 @@ class BinauralRenderer:
                     self.rir_spectra.get({key for row in rir_keys for key in row}, n, loaded),
                     clip_keys,
                     self.dry_spectra.get((key for row in clip_keys for key in row), n),
-                    [[(lengths[key] - 1) // 2 for key in row] for row in rir_keys],
                     n,
                 )
 
-    def _in_parallel(self, work: Callable[[_Part], None], parts: Iterator[_Part]) -> None:
+    def _in_parallel(self, work: Callable[[_Part], None], parts: Iterator[_Part], num_items: int) -> None:
         """Do ``work`` for each part, on a CPU in as many threads as torch has: SciPy and torch release the lock."""
         threads = torch.get_num_threads() if self.device.type == "cpu" else 1
-        if threads == 1:
+        if threads == 1 or num_items <= self._chunk:
             for part in parts:
                 work(part)
             return
@@ -271,13 +269,10 @@ class BinauralRenderer:
         return list(signals)
 
     def _paper(self, part: _Part) -> Sequence[torch.Tensor]:
-        """Each second alone: samples (L_rir - 1) // 2 .. + L of the full convolution, rounded to int16."""
-        full = irfft(_products(part), part.num_points)  # [G, S, C, n]
-        images = torch.empty(*full.shape[:-1], RATE, device=self.device)
-        for g, row in enumerate(part.starts):
-            for s, start in enumerate(row):
-                images[g, s] = full[g, s, :, start : start + RATE]
-        images.mul_(INT16_SCALE).round_().clamp_(-INT16_SCALE, INT16_SCALE - 1).div_(INT16_SCALE)
+        """Each second alone: the centre L samples of the full convolution, rounded to int16."""
+        # the responses are centred on sample 0, so the centre of the convolution begins there too
+        images = irfft(_products(part), part.num_points)[..., :RATE] * INT16_SCALE  # [G, S, C, L]
+        images.round_().clamp_(-INT16_SCALE, INT16_SCALE - 1).div_(INT16_SCALE)
         return images.mean(1), images[:, 0]
 
 

@@ -19,6 +19,12 @@ ClipSecond = tuple[str, int]  # name of a clip, and which second of it (within t
 _BYTES_PER_LENGTH = 128  # a key and an int in a dict, roughly
 
 
+def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """A tensor of ``array`` on ``device``; to a GPU it is copied from pinned memory while the CPU goes on."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 def fft_size(rir_samples: int) -> int:
     """Return the FFT length that convolves one second with a RIR of ``rir_samples`` without wrapping.
 
@@ -47,11 +53,16 @@ def fill_window(clip: np.ndarray, second: int, out: np.ndarray) -> None:
 
 
 class RirSpectra:
-    """Lengths and spectra of RIRs; at most ``cache_mb`` MiB of spectra stay on ``device``."""
+    """Lengths and spectra of RIRs; at most ``cache_mb`` MiB of spectra stay on ``device``.
 
-    def __init__(self, rirs: RirStore, device: torch.device, cache_mb: float) -> None:
+    With ``centred`` a response's sample ``(L_rir - 1) // 2`` is taken for sample 0 and those before it wrap round,
+    so that a convolution with it begins where the centre of the full one does.
+    """
+
+    def __init__(self, rirs: RirStore, device: torch.device, cache_mb: float, centred: bool = False) -> None:
         self._rirs = rirs
         self._device = device
+        self._centred = centred
         self.cache: ByteLru[tuple[RirKey, int], torch.Tensor] = ByteLru(int(cache_mb * 2**20))
         # the lengths outlive the spectra: they decide the FFT size, and are small
         self._lengths: ByteLru[RirKey, int] = ByteLru(max(2**20, int(cache_mb * 2**20) // 8))
@@ -84,8 +95,10 @@ class RirSpectra:
             padded = np.zeros((len(missing), NUM_EARS, n), np.float32)
             for row, key in enumerate(missing):
                 rir = loaded[key] if key in loaded else self._rirs.load(*key)
-                padded[row, :, : rir.shape[1]] = rir
-            spectra = rfft(torch.from_numpy(padded).to(self._device), n)
+                middle = (rir.shape[1] - 1) // 2 if self._centred else 0
+                padded[row, :, : rir.shape[1] - middle] = rir[:, middle:]
+                padded[row, :, n - middle :] = rir[:, :middle]
+            spectra = rfft(to_device(padded, self._device), n)
             for key, spectrum in zip(missing, spectra):
                 # a view would keep the whole batch alive after its eviction
                 found[key] = spectrum.clone()
@@ -144,7 +157,7 @@ class DrySpectra:
         windows = np.empty((len(keys), n), np.int16)
         for window, (name, second) in zip(windows, keys):
             fill_window(self._clips.samples(name), second, window)
-        return torch.from_numpy(windows).to(self._device).to(torch.float32) / INT16_SCALE
+        return to_device(windows, self._device).to(torch.float32) / INT16_SCALE
 
     def _cached(
         self,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from audio_separation.audio.clips import ClipLibrary
 from audio_separation.audio.render import BinauralRenderer, Listeners, Rendered
+from audio_separation.audio.spectra import to_device
 from audio_separation.errors import UserError
 from audio_separation.scenes.episodes import Episode
 from audio_separation.scenes.graph import NavGraph
@@ -216,8 +217,8 @@ class BatchSimulator:
         return Observation(
             rgb=rgb,
             depth=depth,
-            target_class=torch.tensor(self._labels, device=self.device),
-            pose=torch.tensor(pose, dtype=torch.float32, device=self.device),
+            target_class=to_device(self._labels.copy(), self.device),
+            pose=to_device(pose.astype(np.float32), self.device),
             **heard._asdict(),
         )
 
@@ -261,7 +262,7 @@ class BatchSimulator:
         """The views of all environments: one look-up a scene that is played in."""
         if not self._views:
             return None, None
-        view = torch.as_tensor(self.node * 4 + self.rotation // 90, device=self.device)
+        view = to_device(self.node * 4 + self.rotation // 90, self.device)
         by_scene: dict[str, list[int]] = {}
         for e, scene in enumerate(self._scene_names):
             by_scene.setdefault(scene, []).append(e)

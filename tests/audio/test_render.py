@@ -226,6 +226,14 @@ def test_spectrum_is_of_the_zero_padded_response() -> None:
     assert np.abs(spectrum.numpy() - np.fft.rfft(rirs.load(*key), 1000, axis=-1)).max() < 1e-5
 
 
+def test_centred_spectrum_is_of_the_response_turned_to_its_middle() -> None:
+    rirs = FakeRirs([300])
+    key = ("home", 0, 1, 0)
+    spectrum = RirSpectra(rirs, torch.device("cpu"), 10, centred=True).get([key], 1000, {})[key]
+    padded = np.pad(rirs.load(*key), ((0, 0), (0, 700)))
+    assert np.abs(spectrum.numpy() - np.fft.rfft(np.roll(padded, -149, axis=-1))).max() < 1e-5
+
+
 @pytest.mark.parametrize("history", [True, False])
 def test_dry_spectrum_is_of_the_window_that_ends_or_begins_with_the_second(history: bool) -> None:
     clips = FakeClips({"a": 3.2})

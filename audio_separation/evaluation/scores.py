@@ -25,7 +25,8 @@ silent: these are NaN here, null in files, and left out of means.
 
 from __future__ import annotations
 
-from typing import Callable, Iterator, NamedTuple, Optional, Protocol, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable, NamedTuple, Optional, Protocol, Sequence, TypeVar
 
 import numpy as np
 import torch
@@ -55,6 +56,7 @@ EXTRA_METRICS = ("si_sir_db", "si_sar_db", "sd_sdr_db", "snr_db")
 # environments scored together: on a CPU as many as stay in its second-level cache (a quarter less time than 16)
 CHUNK = 4
 
+Part = TypeVar("Part")
 Scores = dict[str, dict[str, np.ndarray]]  # method -> metric -> [E, T], NaN where there is no score
 
 
@@ -100,10 +102,16 @@ def dry_sources(clips: ClipLibrary, episodes: Sequence[Episode], device: torch.d
     return read
 
 
-def _parts(envs: int, device: torch.device) -> Iterator[slice]:
-    """Split E environments into runs of at most :data:`CHUNK`, on a GPU not at all."""
+def _in_parts(work: Callable[[slice], Part], envs: int, device: torch.device) -> list[Part]:
+    """Do ``work`` for runs of at most :data:`CHUNK` environments, on a CPU in as many threads as torch has."""
     size = CHUNK if device.type == "cpu" else envs
-    return (slice(first, first + size) for first in range(0, envs, size))
+    parts = [slice(first, first + size) for first in range(0, envs, size)]
+    threads = min(torch.get_num_threads(), len(parts))
+    if threads == 1:
+        return [work(part) for part in parts]
+    # one operation needs no second thread where each thread has operations of its own
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return list(pool.map(work, parts))
 
 
 class _Truth(NamedTuple):
@@ -112,17 +120,13 @@ class _Truth(NamedTuple):
     mag: Tensor  # [E, 1, F, N]
     phase: Tensor  # [E, 1, F, N] complex of magnitude 1
     wave: Tensor  # [E, L] by the published inverse STFT
+    others: Optional[
+        Tensor
+    ]  # [E, S - 1, L], the other sources by the same; None where they are not asked for
 
     def of(self, envs: slice) -> _Truth:
         """The same of some environments."""
-        return _Truth(self.mag[envs], self.phase[envs], self.wave[envs])
-
-
-def _truth_of(observation: Observation) -> _Truth:
-    spectrum, mag = observation.target_mono_stft, observation.target_mono_mag
-    assert spectrum is not None, "scores need a simulator with target_bin=True"
-    phase = with_phase_of(torch.ones_like(mag), spectrum)
-    return _Truth(mag, phase, istft(spectrum[:, 0], n_fft=PUBLISHED_N_FFT))
+        return _Truth(*(None if value is None else value[envs] for value in self))  # type: ignore[arg-type]
 
 
 class ScoreKeeper:
@@ -141,16 +145,17 @@ class ScoreKeeper:
     def add(self, step: Step) -> None:
         """Score the second, and ``refined`` of every one that is final."""
         obs, heard = step.observation, step.heard
-        envs = len(step.refined)
-        self._truth[step.second] = _truth_of(obs)
+        self._truth[step.second] = self._truth_of(step)
         mixture = mixture_estimate(torch.expm1(obs.mix_logmag), self._mono_rms)
         self._note("silence", {"stft_l2": 0.5 * obs.target_mono_mag.double().square().mean((1, 2, 3))})
         mono = self._score_mono(step.second, [mixture, heard.mono_mag, step.refined])
-        assert obs.mix_stft is not None and obs.target_bin_stft is not None
-        ears = [
-            binaural_si_sdr(heard.bin_mask[part], obs.mix_stft[part], obs.target_bin_stft[part])
-            for part in _parts(envs, step.refined.device)
-        ]
+        mix_stft, target_bin_stft = obs.mix_stft, obs.target_bin_stft
+        assert mix_stft is not None and target_bin_stft is not None
+        ears = _in_parts(
+            lambda part: binaural_si_sdr(heard.bin_mask[part], mix_stft[part], target_bin_stft[part]),
+            len(mixture),
+            mixture.device,
+        )
         score, improvement = (torch.cat(values) for values in zip(*ears))
         masked = dict(zip(BINAURAL_METRICS, (score, improvement)))
         plain = dict(zip(BINAURAL_METRICS, (score - improvement, 0 * score)))
@@ -175,33 +180,41 @@ class ScoreKeeper:
             for method, scores in self._steps.items()
         }
 
+    def _truth_of(self, step: Step) -> _Truth:
+        spectrum, mag = step.observation.target_mono_stft, step.observation.target_mono_mag
+        assert spectrum is not None, "scores need a simulator with target_bin=True"
+        phase = with_phase_of(torch.ones_like(mag), spectrum)
+        others = None
+        if self._sources is not None:
+            others = istft(stft(self._sources(step.second)[:, 1:]), n_fft=PUBLISHED_N_FFT)
+        return _Truth(mag, phase, istft(spectrum[:, 0], n_fft=PUBLISHED_N_FFT), others)
+
     def _score_mono(self, second: int, estimates: Sequence[Tensor]) -> dict[str, Tensor]:
         """Scores ``[K, E]`` of K magnitudes ``[E, 1, F, N]`` of one second."""
-        envs, whole = len(estimates[0]), self._truth[second]
-        scores: dict[str, list[Tensor]] = {}
-        for part in _parts(envs, whole.mag.device):
-            truth = whole.of(part)
-            mags = torch.cat([estimate[part] for estimate in estimates], 1)  # [G, K, F, N]
-            # the real and the imaginary part times the magnitude: no complex copy of it
-            spectra = torch.view_as_complex(torch.view_as_real(truth.phase) * mags[..., None])
-            waves = istft(spectra, n_fft=PUBLISHED_N_FFT)
-            found = {
-                "stft_l2": stft_l2(mags[:, :, None], truth.mag[:, :, None].expand_as(mags[:, :, None])),
-                "si_sdr_db": si_sdr_of_each(waves, truth.wave),
-            }
-            if self._sources is not None:
-                found.update(self._extra(second, part, waves, truth.wave))
-            for metric, values in found.items():
-                scores.setdefault(metric, []).append(values)
-        return {metric: torch.cat(values).T for metric, values in scores.items()}
-
-    def _extra(self, second: int, part: slice, waves: Tensor, reference: Tensor) -> dict[str, Tensor]:
-        assert self._sources is not None
-        others = istft(stft(self._sources(second)[part, 1:]), n_fft=PUBLISHED_N_FFT)
-        sources = torch.cat([reference[:, None], others], 1)[:, None]  # [G, 1, S, L]
-        scores = si_bss_eval(waves, sources.expand(-1, waves.shape[1], -1, -1))
-        return {metric: scores[metric[: -len("_db")]] for metric in EXTRA_METRICS}
+        whole = self._truth[second]
+        scores = _in_parts(
+            lambda part: _mono_scores(whole.of(part), torch.cat([e[part] for e in estimates], 1)),
+            len(whole.mag),
+            whole.mag.device,
+        )
+        return {metric: torch.cat([part[metric] for part in scores]).T for metric in scores[0]}
 
     def _note(self, method: str, scores: dict[str, Tensor]) -> None:
         for metric, values in scores.items():
             self._steps[method].setdefault(metric, []).append(values)
+
+
+def _mono_scores(truth: _Truth, mags: Tensor) -> dict[str, Tensor]:
+    """Scores ``[G, K]`` of magnitudes ``[G, K, F, N]``."""
+    # the real and the imaginary part times the magnitude: no complex copy of it
+    spectra = torch.view_as_complex(torch.view_as_real(truth.phase) * mags[..., None])
+    waves = istft(spectra, n_fft=PUBLISHED_N_FFT)
+    scores = {
+        "stft_l2": stft_l2(mags[:, :, None], truth.mag[:, :, None].expand_as(mags[:, :, None])),
+        "si_sdr_db": si_sdr_of_each(waves, truth.wave),
+    }
+    if truth.others is not None:
+        sources = torch.cat([truth.wave[:, None], truth.others], 1)[:, None]  # [G, 1, S, L]
+        found = si_bss_eval(waves, sources.expand(-1, waves.shape[1], -1, -1))
+        scores.update({metric: found[metric[: -len("_db")]] for metric in EXTRA_METRICS})
+    return scores

@@ -12,6 +12,7 @@ from audio_separation.audio.metrics import (
     binaural_si_sdr,
     si_bss_eval,
     si_sdr,
+    si_sdr_of_each,
     si_sdr_from_mag,
     stft_l2,
     stft_l2_complex,
@@ -70,6 +71,19 @@ def test_si_sdr_is_the_same_in_any_batch() -> None:
     alone = torch.stack([torch.stack([si_sdr(est[i, j], ref[i, j]) for j in range(4)]) for i in range(3)])
     assert torch.allclose(together, alone, rtol=0, atol=1e-9, equal_nan=True)
     assert int(torch.isnan(together).sum()) == 1
+
+
+def test_si_sdr_of_each_is_si_sdr_of_every_pair() -> None:
+    ests, ref = 3 + noise(2, 3, 16000), noise(2, 16000) - 1
+    ests[0, 0] += 5 * ref[0]
+    together = si_sdr_of_each(ests, ref)
+    # as it is defined, with the signals
+    ests, ref = (x.double() - x.double().mean(-1, keepdim=True) for x in (ests, ref))
+    target = ((ests * ref[:, None]).sum(-1) / ref.square().sum(-1)[:, None])[..., None] * ref[:, None]
+    ratio = target.square().sum(-1) / (ests - target).square().sum(-1)
+    torch.testing.assert_close(together, 10 * ratio.log10(), rtol=0, atol=1e-9)
+    with pytest.raises(ValueError, match=r"si_sdr_of_each .*\(2, 3, 16000\) and \(3, 16000\)"):
+        si_sdr_of_each(ests, ests[0])
 
 
 def test_stft_l2_by_hand_and_complex_form() -> None:

@@ -90,13 +90,17 @@ def test_scores_equal_the_single_computations(second):
     assert scores["mixture"]["bin_si_sdr_improvement_db"][0, 0] == 0
 
 
-def test_scores_in_parts_equal_those_of_each_alone(second):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_scores_in_parts_equal_those_of_each_alone(threads):
     """More environments than are scored together, of which the last part is a short one."""
     envs = CHUNK + 1
     many = make_observation(*(noise(envs, c, RATE, seed=10 + i) for i, c in enumerate((2, 2, 1))))
     estimate = many.target_mono_mag + noise(envs, 1, 512, 32, seed=3).abs()
     mask = noise(envs, 2, 512, 32, seed=4).abs()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     together = score(many, estimate, mask)
+    torch.set_num_threads(before)
     for e in range(envs):
         one = Observation(*(None if value is None else value[e : e + 1] for value in many))
         for method, metrics in score(one, estimate[e : e + 1], mask[e : e + 1]).items():

@@ -70,13 +70,18 @@ class RirSpectra:
     def lengths(self, keys: Iterable[RirKey], loaded: dict[RirKey, np.ndarray]) -> dict[RirKey, int]:
         """Return the samples of each RIR; those that had to be read are left in ``loaded``."""
         found: dict[RirKey, int] = {}
+        missing: list[RirKey] = []
         for key in keys:
             length = self._lengths.get(key)
             if length is None:
-                loaded[key] = self._rirs.load(*key)
-                length = loaded[key].shape[1]
-                self._lengths.put(key, length, _BYTES_PER_LENGTH)
-            found[key] = length
+                missing.append(key)
+            else:
+                found[key] = length
+        self._rirs.prefetch(missing)
+        for key in missing:
+            loaded[key] = self._rirs.load(*key)
+            found[key] = loaded[key].shape[1]
+            self._lengths.put(key, found[key], _BYTES_PER_LENGTH)
         return found
 
     def get(
@@ -92,6 +97,7 @@ class RirSpectra:
             else:
                 found[key] = spectrum
         if missing:
+            self._rirs.prefetch([key for key in missing if key not in loaded])
             padded = np.zeros((len(missing), NUM_EARS, n), np.float32)
             for row, key in enumerate(missing):
                 rir = loaded[key] if key in loaded else self._rirs.load(*key)

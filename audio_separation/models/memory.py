@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from audio_separation.models.dense import Dense
 from audio_separation.models.precision import full_precision
 from audio_separation.models.separator import bounded_gain
 from audio_separation.models.slicing import slice_bands, unslice_bands
@@ -85,11 +86,11 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm1 = nn.LayerNorm(size)
-        self.qkv = nn.Linear(size, 3 * size)
-        self.out = nn.Linear(size, size)
+        self.qkv = Dense(size, 3 * size)
+        self.out = Dense(size, size)
         self.norm2 = nn.LayerNorm(size)
-        self.linear1 = nn.Linear(size, feedforward)
-        self.linear2 = nn.Linear(feedforward, size)
+        self.linear1 = Dense(size, feedforward)
+        self.linear2 = Dense(feedforward, size)
         nn.init.xavier_uniform_(self.qkv.weight)
         for layer in (self.qkv, self.out):
             nn.init.zeros_(layer.bias)

@@ -10,8 +10,7 @@ Where the time goes and why it is done in this order: docs/performance.md.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Iterator, NamedTuple, Optional, Sequence, Union
+from typing import Iterator, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from audio_separation.audio.spectra import (
     fft_size,
 )
 from audio_separation.audio.stft import NUM_BINS, NUM_FRAMES, RATE, irfft, magnitude, stft
+from audio_separation.audio.threads import in_threads
 from audio_separation.errors import UserError
 
 MODES = ("causal", "paper")
@@ -157,7 +157,7 @@ class BinauralRenderer:
             for out, signals in zip(whole, self._convolve(part, target_bin)):
                 out[part.rows] = signals
 
-        self._in_parallel(work, self._parts(listeners, clips), len(clips))
+        in_threads(work, self._parts(listeners, clips), self.device)
         target_mono = self.dry_spectra.samples([row[0] for row in clips])[:, None]
         return Rendered(whole[0], whole[1] if target_bin else None, target_mono)
 
@@ -182,7 +182,7 @@ class BinauralRenderer:
                 if phases:
                     full[i][part.rows] = spectra
 
-        self._in_parallel(work, self._parts(listeners, clips), len(clips))
+        in_threads(work, self._parts(listeners, clips), self.device)
         targets = [row[0] for row in clips]
         mono_mag, mono_stft = self._gather(self.dry_spectra.magnitudes(targets), targets), None
         if phases:
@@ -237,18 +237,6 @@ class BinauralRenderer:
                     self.dry_spectra.get((key for row in clip_keys for key in row), n),
                     n,
                 )
-
-    def _in_parallel(self, work: Callable[[_Part], None], parts: Iterator[_Part], num_items: int) -> None:
-        """Do ``work`` for each part, on a CPU in as many threads as torch has: SciPy and torch release the lock."""
-        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
-        if threads == 1 or num_items <= self._chunk:
-            for part in parts:
-                work(part)
-            return
-        # one operation needs no second thread where each thread has operations of its own
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for done in [pool.submit(work, part) for part in parts]:
-                done.result()
 
     def _convolve(self, part: _Part, target_bin: bool) -> Sequence[torch.Tensor]:
         """Signals ``[G, C, L]`` of the mixture and, if asked for, of the target."""

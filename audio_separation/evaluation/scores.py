@@ -25,7 +25,6 @@ silent: these are NaN here, null in files, and left out of means.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, NamedTuple, Optional, Protocol, Sequence, TypeVar
 
 import numpy as np
@@ -43,6 +42,7 @@ from audio_separation.audio.metrics import (
 )
 from audio_separation.audio.spectra import INT16_SCALE, fill_window
 from audio_separation.audio.stft import RATE, istft, stft
+from audio_separation.audio.threads import in_threads
 from audio_separation.envs.rewards import mixture_estimate
 from audio_separation.envs.simulator import Observation
 from audio_separation.models.separator import SeparatorOutput
@@ -105,13 +105,7 @@ def dry_sources(clips: ClipLibrary, episodes: Sequence[Episode], device: torch.d
 def _in_parts(work: Callable[[slice], Part], envs: int, device: torch.device) -> list[Part]:
     """Do ``work`` for runs of at most :data:`CHUNK` environments, on a CPU in as many threads as torch has."""
     size = CHUNK if device.type == "cpu" else envs
-    parts = [slice(first, first + size) for first in range(0, envs, size)]
-    threads = min(torch.get_num_threads(), len(parts))
-    if threads == 1:
-        return [work(part) for part in parts]
-    # one operation needs no second thread where each thread has operations of its own
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return list(pool.map(work, parts))
+    return in_threads(work, [slice(first, first + size) for first in range(0, envs, size)], device)
 
 
 class _Truth(NamedTuple):

@@ -235,7 +235,8 @@ class ActiveTrainer:
         sums: dict[str, float] = {}
         for epoch in range(ppo.EPOCHS):
             for index, weight in self._minibatches(epoch):
-                batch = rollout.envs(index)
+                # all of them in their order: no copy of the rollout
+                batch = rollout if len(index) == self.num_envs else rollout.envs(index)
                 parts = self._policy_step(batch, advantages[:, index], returns[:, index], clip, weight)
                 for key, value in parts.items():
                     sums[key] = sums.get(key, 0.0) + value / (ppo.EPOCHS * ppo.MINIBATCHES)
@@ -253,7 +254,7 @@ class ActiveTrainer:
         order = np.random.default_rng((self.config.SEED, 4, self.update, epoch)).permutation(everywhere)
         mine = self.world.slice(everywhere)
         for members in np.array_split(order, self.config.PPO.MINIBATCHES):
-            local = members[(members >= mine.start) & (members < mine.stop)] - mine.start
+            local = np.sort(members[(members >= mine.start) & (members < mine.stop)]) - mine.start
             weight = len(local) * self.world.size / len(members)
             yield torch.from_numpy(local).to(self.world.device), weight
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Callable, Iterable, TypeVar
 
 import torch
@@ -11,17 +13,21 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
+@lru_cache(maxsize=4)
+def _pool(threads: int, pid: int) -> ThreadPoolExecutor:
+    """Threads that stay, as starting them costs as much as a small batch; threads do not survive a fork."""
+    return ThreadPoolExecutor(threads, "parts", initializer=torch.set_num_threads, initargs=(1,))
+
+
 def in_threads(work: Callable[[Part], Result], parts: Iterable[Part], device: torch.device) -> list[Result]:
     """Return ``[work(part) for part in parts]``, on a CPU done in as many threads as torch has.
 
-    Inside, each thread's operations have that thread alone: parts that fit a processor's cache gain more from
-    running side by side than their small operations from being split.
+    Inside, each thread's operations have that thread alone: small operations gain more from running side by side
+    than from being split. ``work`` must not call this function itself.
     """
     threads = torch.get_num_threads() if device.type == "cpu" else 1
     if threads > 1:
         parts = list(parts)
-        threads = min(threads, len(parts))
-    if threads <= 1:
+    if threads == 1 or len(parts) == 1:  # type: ignore[arg-type]
         return [work(part) for part in parts]
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return list(pool.map(work, parts))
+    return list(_pool(threads, os.getpid()).map(work, parts))

@@ -26,7 +26,7 @@ def adopt_model_config(config: CfgNode, content: dict[str, Any], checkpoint: Che
     The checkpoint's own sizes win: a key of SEPARATOR, MEMORY, POLICY or AUDIO that the evaluation leaves at
     its default is taken from the config stored in the checkpoint, so an evaluation needs no copy of the
     training's sizes. A key that the evaluation sets to something else stays as set (``AUDIO.MODE paper``,
-    say); sizes set so that the weights do not fit are refused by :func:`load_agent`.
+    say); sizes set so that the weights do not fit are refused by :func:`load_weights`.
 
     Raises:
         UserError: for a checkpoint of another kind, such as one of the pretraining.
@@ -52,10 +52,16 @@ def adopt_model_config(config: CfgNode, content: dict[str, Any], checkpoint: Che
     return merged
 
 
-def load_agent(
-    config: CfgNode, content: dict[str, Any], checkpoint: Checkpoint, classes: list[str], device: torch.device
-) -> Agent:
-    """Build the agent of ``config`` (from :func:`adopt_model_config`) and give it the checkpoint's weights.
+def build_untrained(config: CfgNode, num_classes: int, device: torch.device) -> Agent:
+    """The agent of ``config`` (from :func:`adopt_model_config`) without its weights."""
+    separator = build_separator(config, num_classes)
+    return Agent(separator, build_memory(config), build_policy(config)).to(device).eval()
+
+
+def load_weights(
+    agent: Agent, config: CfgNode, content: dict[str, Any], checkpoint: Checkpoint, classes: list[str]
+) -> None:
+    """Give the agent of ``config`` the checkpoint's weights.
 
     Raises:
         UserError: when the checkpoint knows other classes than the corpus, or its weights do not fit, with
@@ -66,9 +72,6 @@ def load_agent(
             f"checkpoint {checkpoint.path} was trained on {len(content.get('classes', []))} classes that are "
             f"not the corpus' {len(classes)}; set DATA.CORPUS to the corpus that it was trained on"
         )
-    agent = Agent(build_separator(config, len(classes)), build_memory(config), build_policy(config)).to(
-        device
-    )
     try:
         restore(agent, content, "agent", checkpoint.path)
     except UserError as error:
@@ -78,4 +81,3 @@ def load_agent(
             raise
         shown = "; ".join(f"{k} is {own[k]!r} here, {stored[k]!r} in the checkpoint" for k in overridden[:3])
         raise UserError(f"{error} ({shown}: leave it out and the checkpoint's own is taken)") from None
-    return agent.eval()

@@ -18,7 +18,7 @@ from audio_separation.envs.build import build_simulator, load_task_episodes
 from audio_separation.envs.simulator import BatchSimulator
 from audio_separation.errors import UserError
 from audio_separation.evaluation.episodes import check_settings, plan_rounds, play_episodes
-from audio_separation.evaluation.model import adopt_model_config, load_agent
+from audio_separation.evaluation.model import adopt_model_config, build_untrained, load_weights
 from audio_separation.evaluation.report import write_report
 from audio_separation.evaluation.results import (
     build_summary,
@@ -35,6 +35,7 @@ from audio_separation.evaluation.selection import (
     numbered_checkpoints,
 )
 from audio_separation.evaluation.tables import format_estimate, score_rows, text_table
+from audio_separation.models.agent import Agent
 from audio_separation.training import distributed
 from audio_separation.training.checkpoint import load_checkpoint
 from audio_separation.training.distributed import World
@@ -85,7 +86,7 @@ class Evaluation:
         self.checkpoints = distributed.from_main(lambda: find_checkpoints(config, model_dir))
         self.episodes = load_task_episodes(config)
         self.plan = plan_rounds(len(self.episodes), config.NUM_PROCESSES, world.rank, world.size)
-        self._simulator: Optional[tuple[CfgNode, BatchSimulator]] = None
+        self._player: Optional[tuple[CfgNode, BatchSimulator, Agent]] = None
 
     def run(self) -> int:
         """Evaluate every checkpoint; see :func:`evaluate`."""
@@ -114,8 +115,8 @@ class Evaluation:
             self._say(f"{label}: finished before, kept: {folder}/summary.json")
             if not lacks_report:
                 return finished
-        simulator = self._simulator_for(config)
-        agent = load_agent(config, content, checkpoint, simulator.clips.classes, self.world.device)
+        simulator, agent = self._player_for(config)
+        load_weights(agent, config, content, checkpoint, simulator.clips.classes)
         summary = finished
         if summary is None:
             self._warn_of_other_audio(config, content)
@@ -134,15 +135,17 @@ class Evaluation:
         self._show(folder, summary)
         return summary
 
-    def _simulator_for(self, config: CfgNode) -> BatchSimulator:
-        # checkpoints of one training share their config, so this builds once
-        if self._simulator is None or self._simulator[0] != config:
+    def _player_for(self, config: CfgNode) -> tuple[BatchSimulator, Agent]:
+        # checkpoints of one training share their config, so this builds once; drawing weights takes as long as
+        # playing several episodes
+        if self._player is None or self._player[0] != config:
             images = config.POLICY.VISION != "none" and config.EVAL.AGENT == "policy"
-            built = build_simulator(
+            simulator = build_simulator(
                 config, self.episodes, self.plan.num_envs, self.world.device, target_bin=True, images=images
             )
-            self._simulator = (config, built)
-        return self._simulator[1]
+            agent = build_untrained(config, len(simulator.clips.classes), self.world.device)
+            self._player = (config, simulator, agent)
+        return self._player[1:]
 
     def _select(self, summaries: list[dict[str, Any]]) -> None:
         if self.config.EVAL.AGENT != "policy":

@@ -8,8 +8,6 @@ from typing import Iterator
 
 import torch
 
-STAGES = ("render", "separator", "memory", "policy", "ppo_update", "memory_update", "communication")
-
 
 class Stages:
     """Seconds spent in named stages; a stage inside another is taken out of it, so that they add up.

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import struct
-import threading
 import zlib
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,6 @@ import soundfile
 
 from audio_separation.audio.packed_rirs import PackedRirStore, read_packed_metadata
 from audio_separation.audio.packed_writer import MISSING, PackedWriter, write_packed
-from audio_separation.audio.prefetch import Prefetcher
 from audio_separation.audio.rir_store import WavRirStore, open_rir_store, resample_rir
 from audio_separation.errors import UserError
 
@@ -304,52 +300,6 @@ def test_prefetching_changes_nothing(tree: Path, kind: str) -> None:
         for key, words in (((0, 5, 5), "is missing"), ((90, 1, 0), "is empty")):
             with pytest.raises(UserError, match=words):
                 store.load("home", *key)
-
-
-class _Reads:
-    """Counts what is read, and where; key 13 fails."""
-
-    def __init__(self) -> None:
-        self.log: list[tuple[int, bool]] = []
-        self.gate = threading.Event()
-
-    def __call__(self, key: int) -> int:
-        ahead = threading.current_thread() is not threading.main_thread()
-        if ahead:
-            assert self.gate.wait(30)
-        self.log.append((key, ahead))
-        if key == 13:
-            raise UserError("thirteen")
-        return -key
-
-
-def test_prefetcher_reads_each_key_once_and_keeps_a_bounded_number() -> None:
-    read = _Reads()
-    ahead: Prefetcher[int, int] = Prefetcher(read, threads=1, max_waiting=4)
-    ahead.start([13, 1, 2, 3, 4, 5])  # 4 and 5 would push out 13
-    assert ahead.take(3) == -3 and read.log == [(3, False)]  # not begun yet: read here, not waited for
-    read.gate.set()
-    ahead.start([6, 7])  # five are waiting: the oldest, 13, is let go
-    assert [ahead.take(key) for key in (1, 2, 6, 7)] == [-1, -2, -6, -7]
-    counts = Counter(key for key, _ in read.log)
-    assert max(counts.values()) == 1 and not {4, 5} & set(counts)
-    ahead.start([13])
-    for _ in range(2):  # from the thread, then read anew
-        with pytest.raises(UserError, match="thirteen"):
-            ahead.take(13)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_prefetcher_crosses_a_fork() -> None:
-    ahead: Prefetcher[int, int] = Prefetcher(abs, threads=1)
-    ahead.start([-1, -2])
-    pid = os.fork()
-    if pid == 0:
-        ahead.start([-3])
-        os._exit(0 if (ahead.take(-1), ahead.take(-3)) == (1, 3) else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert ahead.take(-1) == 1
 
 
 def test_silent_rir_stays_silent(tmp_path: Path) -> None:

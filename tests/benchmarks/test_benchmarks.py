@@ -16,6 +16,9 @@ SMALL_NETWORKS = (
 SMALLEST = {
     "evaluation": "--envs 1 2 --sizes small --episodes 2 --checkpoints 2 --threads 1 --side 2 --rir-samples 2000 "
     f"--set TASK.EPISODE_STEPS 2 EVAL.REFINE_STEPS 1 {SMALL_NETWORKS}",
+    "simulator": "--envs 1 3 --steps 3 --rounds 1 --warm-steps 3 --rir-samples 2000",
+    "store": "--side 2 --rir-samples 2000 --pairs 4 --rounds 1",
+    "training": "--sizes small --precision fp32 --updates 1 --threads 1",
     "scaling": "--envs 1 2 --sources 1 --rir-s 0.1 --scenes 2 --cache-mb 1 --side 2 --steps 2 --rounds 1 --updates 0",
 }
 
@@ -54,3 +57,28 @@ def test_scaling(tmp_path):
         assert row["warm_over_cold"] == pytest.approx(row["warm_steps_per_s"] / row["cold_steps_per_s"])
         assert row["warm_steps_per_s"] == pytest.approx(1e3 * row["envs"] / row["warm_ms_per_batch"])
         assert row["cache_mb"] == (1 if row["sweep"] == "scenes" else 1024)
+
+
+def test_simulator(tmp_path):
+    rows = run("simulator", tmp_path)["rows"]
+    assert [(row["mode"], row["envs"]) for row in rows] == [
+        ("causal", 1), ("causal", 3), ("paper", 1), ("paper", 3),
+    ]  # fmt: skip
+    for row in rows:
+        assert row["ratio"] == pytest.approx(row["steps_per_s"] / row["plain_steps_per_s"])
+        assert 0 < row["floor_share"] < 1 and 0 <= row["hit_share"] <= 1
+        assert row["max_difference"] < 2e-3  # the plain way hears the same
+
+
+def test_store(tmp_path):
+    rows = {row["store"]: row for row in run("store", tmp_path)["rows"] if "store" in row}
+    tree, half = rows["wav tree"], rows["packed float16"]
+    assert half["bytes_ratio"] == pytest.approx(half["mb"] / tree["mb"]) and half["error_db"] < -60
+
+
+def test_training(tmp_path):
+    (row,) = run("training", tmp_path)["rows"]
+    assert row["frames_per_s"] == pytest.approx(14 * 20 / row["update_s"])
+    stages = ("render_s", "separator_s", "memory_s", "policy_s", "ppo_update_s", "memory_update_s")
+    assert 0.8 * row["update_s"] < sum(row[stage] for stage in stages) <= row["update_s"]
+    assert row["rollout_mb"] < 300

@@ -231,7 +231,9 @@ def test_mixed_numbers_of_sources_are_refused_before_the_first_step(tiny, config
         "labels": (1, 3, 0),
         "source_paths": (*two.source_paths, (POSITIONS[2],)),
     })  # fmt: skip
-    assert build_simulator(config, [three], 1, CPU, False, images=False).reset([three]).mix_logmag.shape[0] == 1
+    assert (
+        build_simulator(config, [three], 1, CPU, False, images=False).reset([three]).mix_logmag.shape[0] == 1
+    )
     with pytest.raises(UserError, match="same number of sources.* 2 in episode 7"):
         build_simulator(config, [two, three], 2, CPU, False, images=False)
 

@@ -7,7 +7,9 @@ import torch
 
 from audio_separation.training import stages as stages_module
 from audio_separation.training.logging import read_metrics
-from audio_separation.training.stages import STAGES, Stages
+from audio_separation.training.stages import Stages
+
+STAGES = ("render", "separator", "memory", "policy", "ppo_update", "memory_update", "communication")
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
     python benchmarks/stress.py [--updates 1000] [--json OUT] [KEY VALUE ...]
 
 Without overrides it runs on a synthetic dataset with freshly initialised separators; with DATA.ROOT and the like on
-that data (then TRAIN.PASSIVE_CHECKPOINT must be among them). Memory is the proportional set size of all processes of
-the run. The exit status is 0 where the straight line through the second half of the run grows by
-less than ``--allowed``, or by no more than twice its standard error above that.
+that data (then TRAIN.PASSIVE_CHECKPOINT must be among them). Memory is what all processes of the run hold
+themselves; pages of mapped files (packed responses, of which a run touches ever more) are listed beside it. The
+exit status is 0 where the straight line through the second half of the run grows by less than ``--allowed``, or by
+no more than twice its standard error above that.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,19 +32,25 @@ class Sample(NamedTuple):
 
     seconds: float
     update: int
-    memory_mb: float
+    memory_mb: float  # anonymous: what the processes hold themselves
+    mapped_mb: float  # pages of files, which the system may drop at any time
 
 
-def tree_memory_mb(process: psutil.Process) -> float:
-    """Proportional set size (elsewhere than on Linux: resident set size) of a process and its children, in MB."""
-    total = 0
+def tree_memory_mb(process: psutil.Process) -> tuple[float, float]:
+    """Anonymous memory and pages of mapped files of a process and its children, in MB, shared pages in proportion.
+
+    Elsewhere than on Linux the resident set size, and 0.
+    """
+    own = mapped = 0.0
     for one in [process, *process.children(recursive=True)]:
         try:
-            memory = one.memory_full_info()
-        except psutil.NoSuchProcess:
-            continue
-        total += getattr(memory, "pss", 0) or memory.rss
-    return total / 1e6
+            lines = Path(f"/proc/{one.pid}/smaps_rollup").read_text().splitlines()
+            kb = {line.split(":")[0]: float(line.split()[1]) for line in lines if line.endswith("kB")}
+            own, mapped = own + kb["Pss_Anon"] * 1024, mapped + kb["Pss_File"] * 1024
+        except (FileNotFoundError, ProcessLookupError, PermissionError, KeyError):
+            with suppress(psutil.NoSuchProcess):
+                own += one.memory_info().rss
+    return own / 1e6, mapped / 1e6
 
 
 def watch(command: list[str], timing: Path, every_s: float) -> list[Sample]:
@@ -59,10 +67,10 @@ def watch(command: list[str], timing: Path, every_s: float) -> list[Sample]:
             update = _last_update(timing)
             if update:
                 try:
-                    memory_mb = tree_memory_mb(process)
+                    memory_mb, mapped_mb = tree_memory_mb(process)
                 except psutil.NoSuchProcess:
                     break
-                samples.append(Sample(time.perf_counter() - begun, update, memory_mb))
+                samples.append(Sample(time.perf_counter() - begun, update, memory_mb, mapped_mb))
             time.sleep(every_s)
     if run.returncode:
         raise SystemExit(f"the training ended with status {run.returncode}: {' '.join(command)}")
@@ -121,6 +129,7 @@ def main() -> int:
         "peak_mb": max(s.memory_mb for s in samples),
         "slope_mb_per_100_updates": grown,
         "standard_error": error,
+        "mapped_end_mb": samples[-1].mapped_mb,
         "flat": str(flat),
     }
     harness.print_table([row])

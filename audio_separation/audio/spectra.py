@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Sequence, Union
+from typing import Callable, Hashable, Iterable, Sequence, TypeVar, Union
 
 import numpy as np
 import scipy.fft
@@ -15,6 +15,9 @@ from audio_separation.audio.stft import RATE, magnitude, rfft, stft
 
 INT16_SCALE = 32768.0
 ClipSecond = tuple[str, int]  # name of a clip, and which second of it (within the clip's whole seconds)
+
+K = TypeVar("K", bound=Hashable)
+Kind = TypeVar("Kind", bound=Hashable)  # of what is cached for a key: an FFT length, or a name
 
 _BYTES_PER_LENGTH = 128  # a key and an int in a dict, roughly
 
@@ -88,14 +91,7 @@ class RirSpectra:
         self, keys: Iterable[RirKey], n: int, loaded: dict[RirKey, np.ndarray]
     ) -> dict[RirKey, torch.Tensor]:
         """Return the complex64 spectra ``[C, n // 2 + 1]`` of the RIRs; all that are missing in one FFT."""
-        found: dict[RirKey, torch.Tensor] = {}
-        missing: list[RirKey] = []
-        for key in keys:
-            spectrum = self.cache.get((key, n))
-            if spectrum is None:
-                missing.append(key)
-            else:
-                found[key] = spectrum
+        found, missing = _look_up(self.cache, keys, n)
         if missing:
             self._rirs.prefetch([key for key in missing if key not in loaded])
             padded = np.zeros((len(missing), NUM_EARS, n), np.float32)
@@ -104,11 +100,7 @@ class RirSpectra:
                 middle = (rir.shape[1] - 1) // 2 if self._centred else 0
                 padded[row, :, : rir.shape[1] - middle] = rir[:, middle:]
                 padded[row, :, n - middle :] = rir[:, :middle]
-            spectra = rfft(to_device(padded, self._device), n)
-            for key, spectrum in zip(missing, spectra):
-                # a view would keep the whole batch alive after its eviction
-                found[key] = spectrum.clone()
-                self.cache.put((key, n), found[key], _num_bytes(spectrum))
+            found.update(_keep(self.cache, missing, n, rfft(to_device(padded, self._device), n)))
         return found
 
 
@@ -171,18 +163,9 @@ class DrySpectra:
         kind: Union[int, str],
         make: Callable[[Sequence[ClipSecond]], torch.Tensor],
     ) -> dict[ClipSecond, torch.Tensor]:
-        found: dict[ClipSecond, torch.Tensor] = {}
-        missing: list[ClipSecond] = []
-        for key in set(keys):
-            value = self.cache.get((key, kind))
-            if value is None:
-                missing.append(key)
-            else:
-                found[key] = value
+        found, missing = _look_up(self.cache, set(keys), kind)
         if missing:
-            for key, value in zip(missing, make(missing)):
-                found[key] = value.clone()  # a view would keep the whole batch alive after its eviction
-                self.cache.put((key, kind), found[key], _num_bytes(value))
+            found.update(_keep(self.cache, missing, kind, make(missing)))
         return found
 
 
@@ -192,5 +175,27 @@ def levelled(spectra: torch.Tensor, rms: float) -> torch.Tensor:
     return spectra * torch.where(found > 0, rms / found, torch.zeros_like(found))
 
 
-def _num_bytes(tensor: torch.Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+def _look_up(
+    cache: ByteLru[tuple[K, Kind], torch.Tensor], keys: Iterable[K], kind: Kind
+) -> tuple[dict[K, torch.Tensor], list[K]]:
+    """What the cache holds of this kind, and the keys that it does not."""
+    found: dict[K, torch.Tensor] = {}
+    missing: list[K] = []
+    for key in keys:
+        value = cache.get((key, kind))
+        if value is None:
+            missing.append(key)
+        else:
+            found[key] = value
+    return found, missing
+
+
+def _keep(
+    cache: ByteLru[tuple[K, Kind], torch.Tensor], keys: Sequence[K], kind: Kind, values: torch.Tensor
+) -> dict[K, torch.Tensor]:
+    """Put ``values``, one a key, into the cache and return them by key."""
+    kept: dict[K, torch.Tensor] = {}
+    for key, value in zip(keys, values):
+        kept[key] = value.clone()  # a view would keep the whole batch alive after its eviction
+        cache.put((key, kind), kept[key], value.numel() * value.element_size())
+    return kept

@@ -142,7 +142,7 @@ ECHO_S = 2.0
 class StopRequest:
     """Turns the first SIGINT, SIGTERM or SIGUSR1 into a flag that a loop reads where it can stop; a later one kills.
 
-    SIGUSR1 is what Slurm is asked to send ahead of the time limit (``scripts/slurm/train.sbatch``).
+    SIGUSR1 is what Slurm is asked to send ahead of the time limit (``scripts/slurm/main.sbatch``).
     """
 
     def __init__(self) -> None:

@@ -10,7 +10,8 @@ from audio_separation.scenes.generate.materials import make_palette
 from audio_separation.scenes.generate.mesh import build_mesh
 from audio_separation.scenes.generate.plan import PRESETS, Cells, Plan, Rect, Room, Window
 from audio_separation.scenes.generate.textures import PATTERNS, shade
-from audio_separation.scenes.generate.views import ViewRenderer, camera_rays
+from audio_separation.scenes.generate.views import ViewRenderer
+from audio_separation.scenes.raycast import camera_rays
 
 FLOOR = Rect(0.0, 5.0, 0.0, 4.0)
 HEIGHT = 2.6

@@ -165,14 +165,18 @@ class _RefusedGlobal(Exception):
     pass
 
 
+class RefusedPickle(UserError):
+    """A pickle that asks for code."""
+
+
 def load_pickle(path: Path | str) -> Any:
     """Read a pickle of dicts, lists, tuples, sets, strings, numbers, numpy arrays and networkx graphs.
 
     Graphs come back as :class:`PickledGraph`, ordered and default dicts as plain dicts.
 
     Raises:
-        UserError: for a missing, truncated or corrupt file, and for one that asks for any other class or
-            function; nothing of it has run then.
+        RefusedPickle: for a file that asks for any other class or function; nothing of it has run then.
+        UserError: for a missing, truncated or corrupt file.
     """
     path = Path(path)
     try:
@@ -182,7 +186,7 @@ def load_pickle(path: Path | str) -> Any:
     try:
         return _RestrictedUnpickler(io.BytesIO(data)).load()
     except _RefusedGlobal as error:
-        raise UserError(
+        raise RefusedPickle(
             f"{path} asks for {error}, which plain data does not need: a pickle can run any code, so it was "
             f"refused; get the file from its original source"
         ) from None

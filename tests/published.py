@@ -33,8 +33,8 @@ MIC_HEIGHT_M = {"mp3d": 1.5, "replica": 1.5528907}
 AZIMUTHS = (0, 90, 180, 270)
 NODES = (0, 2, 3, 4, 6, 7)  # rows of points.txt that the graph holds; 1 and 5 cannot be reached
 # x, z in grid steps of the rows of points.txt       6
-#                                                    4 .      - z (rotation 0)
-#                                                    7   .    ^
+#                                                    4   .    - z (rotation 0)
+#                                                    7 .      ^
 #                                                    0 2 3    +-> x
 POINTS_XZ = np.array([[0, 0], [1, -1], [1, 0], [2, 0], [0, -2], [2, -2], [0, -3], [0, -1]], dtype=float)
 EDGES = ((0, 2), (0, 7), (2, 3), (4, 6), (4, 7))  # node ids
@@ -123,7 +123,7 @@ class _NodeView:
 _PATHS = {_Graph: "networkx.classes.graph Graph", _NodeView: "networkx.classes.reportviews NodeView"}
 
 
-class _Pickler2020(pickle._Pickler):  # type: ignore[name-defined, misc]
+class _Pickler2020(pickle._Pickler):
     """Writes classes and functions under the module paths that networkx 2.4 and numpy 1 had."""
 
     def save_global(self, obj: Any, name: Any = None) -> None:
@@ -271,9 +271,9 @@ def scene_id(dataset: str, scene: str) -> str:
 def _episode(family: str, dataset: str, scene: str, i: int, sounds: list[str], points: np.ndarray) -> dict:
     labels = LABELS[family]
     target, distractor = (NODES[0], NODES[-1]) if i == 0 else (NODES[i % 6], NODES[(i + 2) % 6])
-    names = [[n for n in sounds if n.startswith(f"{c}_")][0] for c in np.roll(list(labels)[:3], -i)[:2]]
+    names = [next(n for n in sounds if n.startswith(f"{c}_")) for c in np.roll(list(labels)[:3], -i)[:2]]
     if i % 2:
-        names[1] = [n for n in sounds if n.startswith("esc_")][0]  # only ever a distractor
+        names[1] = next(n for n in sounds if n.startswith("esc_"))  # only ever a distractor
     half = np.deg2rad(90 * (i % 4)) / 2
     info = [{"sound": name, "target_label": labels[name.split("_")[0]]} for name in names]
     if family == "aavidss":

@@ -52,6 +52,27 @@ def _task(c: CN) -> None:
     c.TASK.EPISODE_STEPS = 20  # steps (= seconds of sound) an episode
 
 
+def _live(c: CN) -> None:
+    c.SIMULATOR = CN()
+    c.SIMULATOR.TYPE = "cached"  # cached: nodes, responses and pictures from disk | live: rendered, any pose
+    c.LIVE = CN()  # what SIMULATOR.TYPE live adds
+    c.LIVE.STEP_M = 0.25  # MOVE_FORWARD
+    c.LIVE.TURN_DEG = 30.0  # TURN_LEFT, TURN_RIGHT
+    c.LIVE.STEPS_PER_SECOND = 1  # moves in a second of sound; its action is repeated so often
+    c.LIVE.RADIUS_M = 0.1  # of the agent: the distance that it keeps from walls and furniture
+    c.LIVE.SLIDE = True  # along what the agent runs into; False: it stops there
+    c.LIVE.COLLISIONS = "freespace"  # freespace: plan or mesh | navmesh (needs habitat-sim)
+    c.LIVE.SIGHT = "raycast"  # raycast | habitat (needs habitat-sim)
+    c.LIVE.RESOLUTION = 128  # of the pictures, pixels a side
+    c.LIVE.MATERIALS = ""  # JSON database of acoustic materials; empty: the homes' own
+    c.LIVE.RAYS = 0  # indirect rays of the engine; 0: as the home was made, 500 for other meshes
+    c.LIVE.RAY_DEPTH = 0  # reflections that a ray is followed for; 0: until it has lost 60 dB
+    c.LIVE.BANDS = 4  # frequency bands of the engine (it recommends 4 or 8)
+    c.LIVE.THREADS = 1  # of the engine; with more, the same pose need not give the same samples
+    c.LIVE.CONTEXT = "fresh"  # fresh: a response follows from the pose alone | kept: faster
+    c.LIVE.CROSSFADE_S = 0.05  # from the response of one pose to that of the next
+
+
 def _models(c: CN) -> None:
     c.SEPARATOR = CN()
     c.SEPARATOR.VARIANT = "masked"  # masked | paper
@@ -143,7 +164,7 @@ def default_config() -> CN:
     c.NUM_PROCESSES = 14  # environments that each process (rank) steps together; the field's name for it
     c.NUM_UPDATES = 40000  # active training: rollouts collected and learnt from
     c.VERBOSE = True  # progress lines
-    for fill in (_data, _audio, _task, _models, _training, _evaluation):
+    for fill in (_data, _audio, _task, _live, _models, _training, _evaluation):
         fill(c)
     return c
 

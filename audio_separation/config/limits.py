@@ -16,6 +16,16 @@ LEAST = {
     "AUDIO.PREFETCH": 0,
     "AUDIO.CACHE_MB": 0,
     "TASK.EPISODE_STEPS": 1,
+    "LIVE.STEP_M": 0.01,
+    "LIVE.TURN_DEG": 1,
+    "LIVE.STEPS_PER_SECOND": 1,
+    "LIVE.RADIUS_M": 0.01,
+    "LIVE.RESOLUTION": 8,
+    "LIVE.RAYS": 0,
+    "LIVE.RAY_DEPTH": 0,
+    "LIVE.BANDS": 1,
+    "LIVE.THREADS": 1,
+    "LIVE.CROSSFADE_S": 0,
     "MEMORY.SIZE": 1,
     "MEMORY.CHANNELS": 1,
     "MEMORY.LAYERS": 1,
@@ -40,6 +50,10 @@ LEAST = {
 # the first may not exceed the second
 ORDERED = (("PPO.MINIBATCHES", "NUM_PROCESSES"), ("MEMORY.LOSS_STEPS", "MEMORY.SIZE"))
 CHOICES = {
+    "SIMULATOR.TYPE": ("cached", "live"),
+    "LIVE.COLLISIONS": ("freespace", "navmesh"),
+    "LIVE.SIGHT": ("raycast", "habitat"),
+    "LIVE.CONTEXT": ("fresh", "kept"),
     "PASSIVE.LOSS": ("l1", "mse"),
     "MEMORY_UPDATE.LOSS": ("l1", "mse"),
     "TRAIN.PRECISION": ("fp32", "bf16"),

@@ -15,11 +15,12 @@ from scipy.io import wavfile
 
 from audio_separation.audio.clips import ClipLibrary
 from audio_separation.audio.packed_writer import write_packed
-from audio_separation.scenes.episodes import make_active_episodes, save_episodes
+from audio_separation.scenes.draw import make_active_episodes, make_passive_points
+from audio_separation.scenes.episodes import save_episodes
 from audio_separation.scenes.graph import ROTATIONS_DEG, load_graph, write_metadata
 from audio_separation.scenes.layout import DatasetPaths
 from audio_separation.scenes.observations import write_observations
-from audio_separation.scenes.passive import make_passive_points, save_passive
+from audio_separation.scenes.passive import save_passive
 from audio_separation.scenes.splits import write_splits
 
 RATE = 16000

@@ -1,4 +1,4 @@
-"""Episodes of the active task: reading, writing, checking and drawing them (DESIGN sections 3 and 4)."""
+"""Episodes of the active task: reading, writing and checking them (DESIGN sections 3 and 4)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ import zlib
 from pathlib import Path
 from typing import Iterable, Mapping, Optional, Protocol, Sequence, Union
 
-import numpy as np
-
 from audio_separation.errors import UserError
-from audio_separation.scenes.episode_format import Episode, Point, episode_to_json, parse_episode
-from audio_separation.scenes.graph import ROTATIONS_DEG, NavGraph
+from audio_separation.scenes.episode_format import Episode, episode_to_json, parse_episode
+from audio_separation.scenes.graph import NavGraph
 from audio_separation.scenes.layout import write_atomic
 
 __all__ = [
     "Clips",
     "Episode",
     "load_episodes",
-    "make_active_episodes",
     "save_episodes",
     "validate_episodes",
 ]
@@ -30,14 +27,8 @@ CURE = "make it with: python scripts/generate_homes.py (homes), or see data/READ
 class Clips(Protocol):
     """The part of ``audio.clips.ClipLibrary`` that episodes need."""
 
-    @property
-    def classes(self) -> list[str]: ...
-    @property
-    def distractor_only(self) -> set[str]: ...
     def names(self) -> list[str]: ...
-    def by_class(self, name: str) -> list[str]: ...
     def label_of(self, name: str) -> int: ...
-    def num_seconds(self, name: str) -> int: ...
 
 
 def _read_json_gz(path: Path) -> dict:
@@ -143,106 +134,3 @@ def validate_episodes(episodes: Iterable[Episode], clips: Clips, graphs: Mapping
             episode.source_nodes(graphs[episode.scene], max(map(len, episode.source_paths)))
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
-
-
-def _draw_distractors(
-    graph: NavGraph,
-    sources: np.ndarray,
-    target: int,
-    count: int,
-    min_distance: float,
-    rng: np.random.Generator,
-) -> list[int]:
-    chosen = [target]
-    for _ in range(count):
-        free = np.setdiff1d(sources, chosen)
-        offsets = graph.positions[free][:, None] - graph.positions[chosen][None]
-        nearest = np.linalg.norm(offsets, axis=-1).min(axis=1)
-        far = free[nearest >= min_distance - 1e-3]
-        # where the scene is too small for the distance, as far apart as it goes
-        chosen.append(int(rng.choice(far)) if len(far) else int(free[np.argmax(nearest)]))
-    return chosen[1:]
-
-
-def _draw_sounds(clips: Clips, count: int, rng: np.random.Generator) -> list[str]:
-    classes = [c for c in clips.classes if clips.by_class(c)]  # a split need not have clips of every class
-    targets = [c for c in classes if c not in clips.distractor_only]
-    if not targets or len(classes) < count:
-        raise UserError(
-            f"{count} sources need clips of {count} classes, one of them no distractor; this split of the "
-            f"corpus has {len(classes)} ({len(targets)} of them may be targets)"
-        )
-    target = targets[rng.integers(len(targets))]
-    others = [c for c in classes if c != target]
-    drawn = [target, *(others[i] for i in rng.permutation(len(others))[: count - 1])]
-    return [clips.by_class(name)[rng.integers(len(clips.by_class(name)))] for name in drawn]
-
-
-def _position(graph: NavGraph, v: int) -> Point:
-    x, y, z = (float(value) for value in graph.positions[v])
-    return x, y, z
-
-
-def make_active_episodes(
-    graph: NavGraph,
-    clips: Clips,
-    source_nodes: Optional[Sequence[int]],
-    num: int,
-    rng: np.random.Generator,
-    scene: str,
-    num_sources: int = 2,
-    start_distance: tuple[float, float] = (1.0, 3.0),
-    min_source_distance: float = 2.0,
-) -> list[Episode]:
-    """Draw ``num`` episodes of a scene; the same generator state gives the same episodes.
-
-    All sources stand on different nodes and play different classes; the target (source 0) is never of a
-    distractor-only class. The agent starts with a random rotation.
-
-    Args:
-        graph: the scene's graph.
-        clips: sounds to draw from.
-        source_nodes: ids of the nodes where sources may stand (those with RIRs); None for all.
-        num: number of episodes.
-        rng: consumed.
-        scene: scene name for the episodes.
-        num_sources: target and distractors.
-        start_distance: geodesic distance of the start to the target, metres; (0, 0) starts at the target.
-        min_source_distance: sources stand at least this far apart, metres, where the scene allows it.
-
-    Raises:
-        UserError: if the scene has too few source nodes or no start in the range, or the corpus too few
-            classes.
-    """
-    sources = graph.indices(source_nodes)
-    if len(sources) < num_sources:
-        raise UserError(
-            f"scene {scene}: {num_sources} sources need as many source nodes, it has {len(sources)}"
-        )
-    starts = {int(v): graph.within(int(v), start_distance) for v in sources}
-    targets = [v for v, near in starts.items() if len(near)]
-    if not targets:
-        raise UserError(
-            f"scene {scene}: no node lies {start_distance[0]} to {start_distance[1]} m from a source node"
-        )
-    episodes = []
-    for i in range(num):
-        target = targets[rng.integers(len(targets))]
-        nodes = [
-            target,
-            *_draw_distractors(graph, sources, target, num_sources - 1, min_source_distance, rng),
-        ]
-        sounds = _draw_sounds(clips, num_sources, rng)
-        episodes.append(
-            Episode(
-                episode_id=str(i),
-                scene=scene,
-                start_position=_position(graph, int(rng.choice(starts[target]))),
-                start_rotation=ROTATIONS_DEG[rng.integers(4)],
-                sounds=tuple(sounds),
-                start_seconds=tuple(int(rng.integers(clips.num_seconds(sound))) for sound in sounds),
-                labels=tuple(clips.label_of(sound) for sound in sounds),
-                source_paths=tuple((_position(graph, v),) for v in nodes),
-            )
-        )
-    return episodes

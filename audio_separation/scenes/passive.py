@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Optional, Sequence, Union, overload
 import numpy as np
 
 from audio_separation.errors import UserError
-from audio_separation.scenes.graph import ROTATIONS_DEG, NavGraph
 from audio_separation.scenes.layout import write_atomic
 from audio_separation.scenes.unpickle import load_pickle
 
@@ -148,39 +147,3 @@ def save_passive(root: Union[Path, str], split: str, points: PassivePoints) -> N
             for p in (points[int(i)] for i in rows)
         ]
         write_atomic(Path(root) / split / f"{scene}.pkl", pickle.dumps({scene: data}, protocol=4))
-
-
-def make_passive_points(
-    graph: NavGraph,
-    source_nodes: Optional[Sequence[int]],
-    num: int,
-    rng: np.random.Generator,
-    scene: str,
-    num_sources: int = 2,
-    near: tuple[float, float] = (0.0, 4.0),
-    near_fraction: float = 0.7,
-) -> PassivePoints:
-    """Draw ``num`` places of a receiver and sources for the pretraining of the separators.
-
-    The receiver stands within ``near`` metres (geodesic) of the first source in ``near_fraction`` of the
-    points, anywhere that can be reached from it in the rest. Sources stand on different nodes.
-
-    Raises:
-        UserError: if the scene has fewer source nodes than sources.
-    """
-    sources = graph.indices(source_nodes)
-    if len(sources) < num_sources:
-        raise UserError(
-            f"scene {scene}: {num_sources} sources need as many source nodes, it has {len(sources)}"
-        )
-    receivers, placed = np.zeros(num, dtype=np.int64), np.zeros((num, num_sources), dtype=np.int64)
-    for i in range(num):
-        placed[i] = rng.permutation(sources)[:num_sources]
-        reachable = graph.within(int(placed[i, 0]), (0.0, float(np.finfo(np.float32).max)))
-        close = graph.within(int(placed[i, 0]), near)
-        use_near = rng.random() < near_fraction and len(close)
-        receivers[i] = rng.choice(close if use_near else reachable)
-    azimuths = rng.choice(np.array(ROTATIONS_DEG), size=num)
-    return PassivePoints(
-        (scene,), np.zeros(num, dtype=np.int64), graph.node_ids[receivers], azimuths, graph.node_ids[placed]
-    )

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from audio_separation.errors import UserError
-from audio_separation.scenes.graph import NavGraph, build_graph, load_graph
+from audio_separation.scenes.draw import make_passive_points
+from audio_separation.scenes.graph import NavGraph, load_graph
 from audio_separation.scenes.layout import DatasetPaths
 from audio_separation.scenes.passive import (
     PassivePoint,
     concatenate,
     load_passive,
-    make_passive_points,
     save_passive,
 )
 
@@ -59,46 +59,6 @@ def test_save_and_load_again(tmp_path: Path, graph: NavGraph) -> None:
         "all_s": list(parts[0][0].sources),
     }
     assert type(stored["r"]) is int
-
-
-def test_drawn_points_keep_the_rules() -> None:
-    # a corridor of 20 nodes, ids 100 to 119
-    positions = np.stack([np.arange(20.0), np.zeros(20), np.zeros(20)], axis=1)
-    graph = build_graph(positions, [(i, i + 1) for i in range(19)], node_ids=range(100, 120))
-    points = make_passive_points(graph, [100, 105, 119], 3000, np.random.default_rng(0), "x", near=(1, 4))
-    assert set(points.sources.ravel()) == {100, 105, 119}
-    assert (points.sources[:, 0] != points.sources[:, 1]).all()
-    assert {int(a) for a in points.azimuth} == {0, 90, 180, 270}
-    distance = np.abs(points.receiver - points.sources[:, 0])
-    assert distance.max() == 19  # the rest is anywhere
-    # 70 % are near; of the rest, from 105 8 of 20 nodes are too, from the ends 4 of 20
-    expected = 0.7 + 0.3 * np.mean([4 / 20, 8 / 20, 4 / 20])
-    assert np.mean((distance >= 1) & (distance <= 4)) == pytest.approx(expected, abs=0.03)
-    always = make_passive_points(
-        graph, None, 500, np.random.default_rng(0), "x", near=(1, 4), near_fraction=1
-    )
-    assert set(np.abs(always.receiver - always.sources[:, 0])) == {1, 2, 3, 4}
-
-
-def test_drawing_is_deterministic(graph: NavGraph) -> None:
-    def draw(seed: int) -> list[PassivePoint]:
-        return list(make_passive_points(graph, None, 20, np.random.default_rng(seed), "x", num_sources=3))
-
-    assert draw(1) == draw(1)
-    assert draw(1) != draw(2)
-    assert all(len(set(p.sources)) == 3 for p in draw(1))
-
-
-def test_receiver_can_reach_the_target() -> None:
-    positions = np.array([[0, 0, 0], [1, 0, 0], [50, 0, 0], [51, 0, 0]], dtype=float)
-    graph = build_graph(positions, [(0, 1), (2, 3)])
-    for point in make_passive_points(graph, None, 100, np.random.default_rng(0), "x", near_fraction=0):
-        assert np.isfinite(graph.geodesic[point.receiver, point.sources[0]])
-
-
-def test_too_few_source_nodes(graph: NavGraph) -> None:
-    with pytest.raises(UserError, match="scene x: 2 sources need as many source nodes, it has 1"):
-        make_passive_points(graph, [3], 1, np.random.default_rng(0), "x")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from audio_separation.audio.clips import ClipLibrary
 from audio_separation.errors import UserError
-from audio_separation.scenes.episodes import make_active_episodes, save_episodes
+from audio_separation.scenes.draw import make_active_episodes, make_passive_points
+from audio_separation.scenes.episodes import save_episodes
 from audio_separation.scenes.generate.parallel import run_tasks
 from audio_separation.scenes.generate.plan import Preset, preset_named
 from audio_separation.scenes.generate.scene import (
@@ -29,7 +30,7 @@ from audio_separation.scenes.generate.scene import (
 )
 from audio_separation.scenes.graph import load_graph
 from audio_separation.scenes.layout import DatasetPaths, write_atomic
-from audio_separation.scenes.passive import make_passive_points, save_passive
+from audio_separation.scenes.passive import save_passive
 from audio_separation.scenes.splits import SPLITS, write_splits
 
 # active split -> (scene split, split of the corpus)

@@ -20,6 +20,7 @@ from audio_separation.scenes.semantics import UNLABELED, object_categories
 
 SUFFIXES = (".glb", ".gltf", ".obj", ".ply")
 Z_UP_SUFFIXES = (".glb", ".ply")
+UNREAD_EXTENSIONS = {"KHR_texture_basisu", "KHR_draco_mesh_compression", "EXT_meshopt_compression"}
 GREY = (128, 128, 128)  # of a surface whose file gives it no colour
 
 
@@ -82,6 +83,7 @@ def load_scene_mesh(path: Path | str) -> SceneMesh:
         raise UserError(f"mesh not found at {path}; data/README.md says where the scenes are obtained")
     turn = frame_of(path)
     try:
+        _refuse_compressed(path)
         scene = trimesh.load_scene(path, process=False)
         parts = _parts(scene, path)
     except UserError:
@@ -92,6 +94,22 @@ def load_scene_mesh(path: Path | str) -> SceneMesh:
             "fetch or export it again"
         ) from None
     return _joined(parts, turn, path)
+
+
+def _refuse_compressed(path: Path) -> None:
+    """Raise for a glTF whose textures or triangles are packed in a way that would be passed over in silence."""
+    if path.suffix.lower() not in (".glb", ".gltf"):
+        return
+    with path.open("rb") as file:
+        head = file.read(20) if path.suffix.lower() == ".glb" else b""
+        # .glb: magic, version, length, then the length and type of its first chunk, which is the JSON
+        text = file.read(int.from_bytes(head[12:16], "little") if head else -1)
+    found = sorted(set(json.loads(text).get("extensionsRequired", ())) & UNREAD_EXTENSIONS)
+    if found:
+        raise UserError(
+            f"{path} needs {', '.join(found)}, which is not read here: expected plain triangles and PNG or JPEG "
+            "textures; take the uncompressed download, or unpack it (npx gltf-transform)"
+        )
 
 
 def frame_of(path: Path) -> np.ndarray:
@@ -125,7 +143,7 @@ def frame_of(path: Path) -> np.ndarray:
 def _parts(scene: trimesh.Scene, path: Path) -> list[_Part]:
     """The triangle geometries of a scene, each put in its place."""
     parts = []
-    for node in scene.graph.nodes_geometry:
+    for node in sorted(scene.graph.nodes_geometry, key=str):
         transform, name = scene.graph[node]
         geometry = scene.geometry[name]
         if not isinstance(geometry, trimesh.Trimesh) or not len(geometry.faces):
@@ -141,6 +159,8 @@ def _part(geometry: trimesh.Trimesh, name: str, path: Path) -> _Part:
     vertices = np.asarray(geometry.vertices, float)
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise UserError(f"{path}: triangles of {name} name vertices that are not there; export it again")
+    if not np.isfinite(vertices).all():
+        raise UserError(f"{path}: vertices of {name} are not finite numbers; export it again")
     names, number = _categories(geometry, name, path)
     colours, uv, image = _colours(geometry)
     visual: Any = geometry.visual
@@ -205,8 +225,8 @@ def _material(material: Any) -> tuple[np.ndarray, Optional[np.ndarray]]:
     physical = isinstance(material, trimesh.visual.material.PBRMaterial)
     image = material.baseColorTexture if physical else getattr(material, "image", None)
     factor = material.baseColorFactor if physical else getattr(material, "diffuse", None)
-    if factor is None:  # what the formats say: white under a texture
-        factor = GREY if image is None else (255, 255, 255)
+    if factor is None:  # glTF says white
+        factor = (255, 255, 255) if physical or image is not None else GREY
     factor = np.asarray(factor)[:3]
     if factor.dtype.kind == "f":
         factor = np.round(255 * np.clip(factor, 0, 1))
@@ -226,8 +246,6 @@ def _joined(parts: list[_Part], turn: np.ndarray, path: Path) -> SceneMesh:
     firsts = np.cumsum([0] + [len(part.vertices) for part in parts])
     vertices = np.concatenate([part.vertices for part in parts]) @ turn.T
     faces = np.concatenate([part.faces + first for part, first in zip(parts, firsts)])
-    if not np.isfinite(vertices).all():
-        raise UserError(f"{path} has vertices that are not finite numbers; export it again")
     categories = tuple(sorted({name for part in parts for name in part.names}))
     number = {name: k for k, name in enumerate(categories)}
     category = np.concatenate([np.array([number[n] for n in part.names])[part.name] for part in parts])

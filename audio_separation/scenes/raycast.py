@@ -10,6 +10,7 @@ from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from audio_separation.scenes.meshes import SceneMesh
 from audio_separation.scenes.observations import MAX_DEPTH_M
+from audio_separation.scenes.texturing import Texturing
 
 RESOLUTION = 128
 FOV_DEG = 90.0
@@ -86,7 +87,8 @@ class RayTriangles:
         depth, hit = self.depth_along(camera, rays)
         found = hit >= 0
         colour = np.zeros((len(rays), 3))
-        colour[found] = self.colours(camera + depth[found, None] * rays[found], hit[found])
+        pixel_m = depth[found] * 2 * np.tan(np.radians(fov_deg) / 2) / resolution
+        colour[found] = self.colours(camera + depth[found, None] * rays[found], hit[found], pixel_m)
         rgb = np.clip(np.round(255 * colour), 0, 255).astype(np.uint8)
         clipped = (np.clip(depth, 0.0, MAX_DEPTH_M) / MAX_DEPTH_M).astype(np.float32)
         return {
@@ -94,8 +96,8 @@ class RayTriangles:
             "depth": clipped.reshape(resolution, resolution, 1),
         }
 
-    def colours(self, points: np.ndarray, hit: np.ndarray) -> np.ndarray:
-        """Colours [P, 3], 0..1, of the points [P, 3] on the triangles ``hit`` [P]."""
+    def colours(self, points: np.ndarray, hit: np.ndarray, pixel_m: np.ndarray) -> np.ndarray:
+        """Colours [P, 3], 0..1, of points [P, 3] on the triangles ``hit`` [P], where a pixel is ``pixel_m`` wide."""
         raise NotImplementedError(f"{type(self).__name__} has no colours")
 
 
@@ -109,10 +111,13 @@ class RayCaster(RayTriangles):
     def __init__(self, mesh: SceneMesh) -> None:
         super().__init__(mesh.vertices, mesh.faces)
         self.mesh = mesh
-        light = (
-            np.ones(len(mesh.faces)) if mesh.light_in_colours else (self.normals**2) @ np.array(FACING_LIGHT)
-        )
+        light = np.ones(len(mesh.faces))
+        if not mesh.light_in_colours:
+            light = self.normals**2 @ np.array(FACING_LIGHT)
         self._flat = mesh.colours / 255.0 * light[:, None]
+        self._texturing: Optional[Texturing] = None
+        if mesh.uv is not None and mesh.texture is not None:
+            self._texturing = Texturing(mesh, mesh.uv, mesh.texture)
 
     def view(
         self,
@@ -132,41 +137,8 @@ class RayCaster(RayTriangles):
         """
         return self.picture(np.asarray(camera_position, float), rotation_deg, resolution, fov_deg)
 
-    def colours(self, points: np.ndarray, hit: np.ndarray) -> np.ndarray:
+    def colours(self, points: np.ndarray, hit: np.ndarray, pixel_m: np.ndarray) -> np.ndarray:
         colour = self._flat[hit]
-        texture: Optional[np.ndarray] = self.mesh.texture
-        if texture is None or self.mesh.uv is None:
-            return colour
-        number = texture[hit]
-        for k in np.unique(number[number >= 0]):
-            mine = number == k
-            weights = _barycentric(points[mine], self.mesh.vertices[self.mesh.faces[hit[mine]]])
-            uv = (weights[:, :, None] * self.mesh.uv[hit[mine]]).sum(1)
-            colour[mine] = sample_texture(self.mesh.textures[k], uv) / 255.0
+        if self._texturing is not None:
+            self._texturing.paint(colour, points, hit, pixel_m)
         return colour
-
-
-def _barycentric(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Weights [P, 3] of the corners [P, 3, 3] that give points [P, 3] in the planes of their triangles."""
-    one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    away = points - corners[:, 0]
-    a, b, c = (one * one).sum(1), (one * two).sum(1), (two * two).sum(1)
-    d, e = (away * one).sum(1), (away * two).sum(1)
-    area = np.maximum(a * c - b * b, np.finfo(float).tiny)
-    second, third = (c * d - b * e) / area, (a * e - b * d) / area
-    return np.stack([1 - second - third, second, third], 1)
-
-
-def sample_texture(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """Bilinear colours float [P, 3] of an image uint8 [h, w, 3] at uv [P, 2]; it repeats beyond 0..1.
-
-    (0, 0) is the lower left corner of the image, whose row 0 is the top.
-    """
-    height, width = image.shape[:2]
-    x, y = uv[:, 0] * width - 0.5, (1 - uv[:, 1]) * height - 0.5
-    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
-    fx, fy = (x - left)[:, None], (y - top)[:, None]
-    columns, rows = (left % width, (left + 1) % width), (top % height, (top + 1) % height)
-    upper = image[rows[0], columns[0]] * (1 - fx) + image[rows[0], columns[1]] * fx
-    lower = image[rows[1], columns[0]] * (1 - fx) + image[rows[1], columns[1]] * fx
-    return upper * (1 - fy) + lower * fy

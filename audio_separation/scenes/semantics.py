@@ -50,7 +50,8 @@ def read_house(path: Path) -> dict[int, str]:
         fields = line.split()
         try:
             if fields[:1] == ["C"]:
-                categories[int(fields[1])] = fields[5].replace("#", " ")
+                index, _label, _mpcat40 = (int(fields[k]) for k in (1, 2, 4))
+                categories[index] = fields[5].replace("#", " ")
             elif fields[:1] == ["O"]:
                 objects[int(fields[1])] = int(fields[3])
         except (ValueError, IndexError):

@@ -1,16 +1,14 @@
-"""Load the published agent's weights into our networks (names and shapes: DESIGN section 9)."""
+"""The published networks' weights under our names (names and shapes: DESIGN section 9)."""
 
 from __future__ import annotations
 
-import pickle
-import re
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple, Union
+from typing import Any, Iterable, Mapping, NamedTuple, Union
 
-import torch
 from torch import Tensor, nn
 
 from audio_separation.errors import UserError
+from audio_separation.models.foreign import read_foreign_checkpoint
 from audio_separation.models.memory import TransformerMemory
 from audio_separation.models.policy import Policy
 from audio_separation.models.separator import PassiveSeparator
@@ -19,6 +17,7 @@ PREFIX = "actor_critic."
 NUM_CLASSES = 102  # 100 LibriSpeech speakers, music, esc (DESIGN section 3)
 _UNET_LEVELS = 5
 _MEMORY_LAYERS = 2
+_SEPARATORS = ("binSep_enc.", "binSep_dec.", "bin2mono_enc.", "bin2mono_dec.")
 
 
 class ReferenceAgent(NamedTuple):
@@ -27,6 +26,67 @@ class ReferenceAgent(NamedTuple):
     separator: PassiveSeparator
     memory: TransformerMemory
     policy: Policy
+
+
+class PublishedFile(NamedTuple):
+    """What a published checkpoint holds: its tensors by their own names, and the training's settings."""
+
+    state: dict[str, Tensor]
+    settings: dict[str, Any]
+
+
+def read_published(path: Path) -> PublishedFile:
+    """Read a file of the published systems: ``{"state_dict": ..., "config": ...}``, or a state dict alone.
+
+    Raises:
+        UserError: for a file that :func:`read_foreign_checkpoint` refuses, or that holds something else.
+    """
+    content = read_foreign_checkpoint(path)
+    wrapped = isinstance(content, dict) and "state_dict" in content
+    state = content["state_dict"] if wrapped else content
+    settings = content.get("config") if wrapped else None
+    return PublishedFile(
+        _tensors(state, f"checkpoint {path}"), settings if isinstance(settings, dict) else {}
+    )
+
+
+def _tensors(state: Any, where: str) -> dict[str, Tensor]:
+    if isinstance(state, Mapping) and all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
+    ):
+        return dict(state)
+    found = f"one of {_shown(state)}" if isinstance(state, Mapping) else "something else"
+    raise UserError(f"{where} should hold a dict of tensors (or one under 'state_dict'), found {found}")
+
+
+def _shown(names: Iterable[Any]) -> str:
+    """The first few names; short, whatever a file calls them."""
+    return ", ".join(repr(str(name)[:80]) for name in list(names)[:3]) or "nothing"
+
+
+def published_kind(state: Mapping[str, Tensor], where: str) -> str:
+    """``agent``, ``passive`` or ``move2hear`` (an agent with that system's memory), by the tensors' names.
+
+    Raises:
+        UserError: for a state dict of something else.
+    """
+    modules = {name[len(PREFIX) :].split(".")[0] for name in state if name.startswith(PREFIX)}
+    if "audio_mem" in modules:
+        return "agent"
+    if "acoustic_mem" in modules:
+        return "move2hear"
+    if {part[:-1] for part in _SEPARATORS} <= modules:
+        return "passive"
+    raise UserError(
+        f"{where} is of no system that is known here: its {len(state)} tensors, such as {_shown(state)}, are "
+        f"neither those of an agent nor of passive separators ({PREFIX}*)"
+    )
+
+
+def separator_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The passive separators' tensors of an agent's state dict, under their own names."""
+    parts = tuple(PREFIX + part for part in _SEPARATORS)
+    return {name: value for name, value in state.items() if name.startswith(parts)}
 
 
 def _module_names() -> dict[str, str]:
@@ -73,84 +133,71 @@ def _our_name(name: str, modules: Mapping[str, str]) -> str:
     return f"{modules[module]}.{leaf}" if module in modules else ""
 
 
-def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise UserError(f"checkpoint {path} not found; give the path of a published agent's .pth file")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # torch names the first global that it would not import
-        found = re.search(r"Unsupported global: GLOBAL ([\w.]+)", str(error))
-        if found:
+def reference_tensors(
+    state: Mapping[str, Tensor], where: str, nets: Mapping[str, nn.Module]
+) -> dict[str, Tensor]:
+    """Rename published tensors to ``<part>.<our name>``: every one used, every shape checked.
+
+    Args:
+        state: of the published agent, or of its separators alone.
+        where: what the errors call it.
+        nets: the networks that it has to fill, by their field in :class:`ReferenceAgent`; not changed.
+
+    Raises:
+        UserError: tensors missing, unexpected or of another shape.
+    """
+    expected = {f"{part}.{k}": v for part, net in nets.items() for k, v in net.state_dict().items()}
+    modules = _module_names()
+    names = {name: _our_name(name, modules) for name in state}
+    unexpected = [name for name, ours in names.items() if ours not in expected]
+    missing = [ours for ours in expected if ours not in names.values()]
+    if unexpected or missing:
+        raise UserError(
+            f"{where} is not the published {'agent' if len(nets) > 1 else 'separators'}: {len(unexpected)} "
+            f"unexpected tensors ({_shown(unexpected)}), {len(missing)} missing ones (our names: "
+            f"{_shown(missing)}); it should hold {len(expected)} tensors named {PREFIX}*"
+        )
+    renamed = {}
+    for name, value in state.items():
+        like = expected[names[name]]
+        if value.shape != like.shape:
             raise UserError(
-                f"checkpoint {path} holds {found[1]} besides tensors and plain data and is not unpickled, "
-                'since that could run code; where you trust it, save {"state_dict": ...} alone elsewhere'
-            ) from None
-        raise _unreadable(path) from None
-    except (RuntimeError, EOFError, OSError):
-        raise _unreadable(path) from None
-
-
-def _unreadable(path: Path) -> UserError:
-    return UserError(
-        f"checkpoint {path} should be a file written by torch.save, found one that is damaged or of another "
-        f"kind ({path.stat().st_size} bytes); get it again"
-    )
+                f"{where}: tensor {name} should have shape {list(like.shape)}, found {list(value.shape)}; only "
+                "the published sizes (RGB, 128x128 images) can be loaded"
+            )
+        renamed[names[name]] = value.to(like.dtype)
+    return renamed
 
 
 def load_reference_checkpoint(source: Union[str, Path, Mapping[str, Tensor]]) -> ReferenceAgent:
     """Load a published agent: every tensor used, every shape checked.
 
     Args:
-        source: a ``.pth`` file that holds the state dict (or ``{"state_dict": ...}``), or the state dict.
-            Files are read with ``weights_only=True``: no code in them runs.
+        source: a published ``.pth`` file, or the state dict. Nothing in a file runs.
 
     Raises:
-        UserError: file missing, unreadable or holding more than tensors and plain data; tensors missing,
-            unexpected or of another shape.
+        UserError: file missing, unreadable or hostile; tensors missing, unexpected or of another shape.
     """
     where = "the given state dict"
-    state: Any = source
     if isinstance(source, (str, Path)):
         where = f"checkpoint {source}"
-        state = _read(Path(source))
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UserError(
-            f"{where} should hold a dict of tensors (or one under 'state_dict'), found something else"
-        )
-
-    agent = ReferenceAgent(
-        PassiveSeparator(NUM_CLASSES, variant="paper"), TransformerMemory(output="direct"), Policy()
-    )
-    modules = _module_names()
-    renamed = {_our_name(name, modules): (name, value) for name, value in state.items()}
-    expected = {
-        f"{part}.{name}": value
-        for part, net in agent._asdict().items()
-        for name, value in net.state_dict().items()
-    }
-    unexpected = [name for name in state if _our_name(name, modules) not in expected]
-    missing = [name for name in expected if name not in renamed]
-    if unexpected or missing:
-        raise UserError(
-            f"{where} is not the published agent's: {len(unexpected)} unexpected tensors {unexpected[:3]}, "
-            f"{len(missing)} missing ones (our names) {missing[:3]}; it should hold {len(expected)} tensors "
-            f"named {PREFIX}*"
-        )
-    for ours, (name, value) in renamed.items():
-        if value.shape != expected[ours].shape:
-            raise UserError(
-                f"{where}: tensor {name} should have shape {list(expected[ours].shape)}, found "
-                f"{list(value.shape)}; only the published sizes (RGB, 128x128 images) can be loaded"
-            )
+        state = read_published(Path(source)).state
+    else:
+        state = _tensors(source, where)
+    agent = make_reference_agent()
+    renamed = reference_tensors(state, where, agent._asdict())
     for part, net in agent._asdict().items():
-        _fill(net, part, renamed)
+        _fill(net, f"{part}.", renamed)
     return agent
 
 
-def _fill(net: nn.Module, part: str, renamed: Mapping[str, tuple[str, Tensor]]) -> None:
-    prefix = f"{part}."
-    net.load_state_dict({k[len(prefix) :]: v for k, (_, v) in renamed.items() if k.startswith(prefix)})
+def make_reference_agent() -> ReferenceAgent:
+    """The published networks with fresh weights."""
+    return ReferenceAgent(
+        PassiveSeparator(NUM_CLASSES, variant="paper"), TransformerMemory(output="direct"), Policy()
+    )
+
+
+def _fill(net: nn.Module, prefix: str, renamed: Mapping[str, Tensor]) -> None:
+    net.load_state_dict({k[len(prefix) :]: v for k, v in renamed.items() if k.startswith(prefix)})
     net.eval()

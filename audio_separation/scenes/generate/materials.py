@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -65,8 +64,8 @@ class Surface:
     seed: int = 0
 
 
-def write_engine_database(path: Path) -> None:
-    """Writes MATERIALS as the JSON database of rlr-audio-propagation.
+def engine_database() -> str:
+    """MATERIALS as the JSON database of rlr-audio-propagation (see scenes/acoustic_materials.py).
 
     The engine picks the material with the most labels that are substrings of a category name; names in
     brackets contain no other name, so each category finds exactly its own. Nothing is transmitted: walls here
@@ -87,7 +86,7 @@ def write_engine_database(path: Path) -> None:
                 "speed": 343.0,
             }
         )
-    path.write_text(json.dumps({"materials": entries}))
+    return json.dumps({"materials": entries})
 
 
 def _interleave(values: object) -> list[float]:

@@ -18,12 +18,11 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import shortest_path
 
 from audio_separation.errors import UserError
+from audio_separation.scenes.datasets import DatasetFacts, facts_of
 from audio_separation.scenes.layout import write_atomic
 from audio_separation.scenes.unpickle import PickledGraph, load_pickle
 
 ROTATIONS_DEG = (0, 90, 180, 270)  # counter-clockwise about +Y; 0 faces -Z, 90 faces -X
-MIC_HEIGHT_M = {"replica": 1.5528907}  # of points.txt above the floor; DEFAULT_MIC_HEIGHT_M elsewhere
-DEFAULT_MIC_HEIGHT_M = 1.5
 SNAP_M = 0.1  # a position this near to a node (horizontally) is that node
 SNAP_HEIGHT_M = 0.5  # and no further above or below: another storey is another node
 
@@ -200,7 +199,7 @@ def build_graph(
     return NavGraph(ids, positions, neighbours, source)
 
 
-def read_points(path: Path, mic_height: float = DEFAULT_MIC_HEIGHT_M) -> np.ndarray:
+def read_points(path: Path, mic_height: float = DatasetFacts.mic_height_m) -> np.ndarray:
     """Read points.txt and return Habitat positions float64 [P, 3] on the floor below the points.
 
     Raises:
@@ -243,7 +242,7 @@ def load_graph(folder: Path | str) -> NavGraph:
     """
     folder = Path(folder)
     path = folder / "graph.pkl"
-    points = read_points(folder / "points.txt", MIC_HEIGHT_M.get(folder.parent.name, DEFAULT_MIC_HEIGHT_M))
+    points = read_points(folder / "points.txt", facts_of(folder.parent.name).mic_height_m)
     graph = load_pickle(path)
     if not isinstance(graph, PickledGraph):
         raise UserError(f"{path} should hold a networkx.Graph, found a {type(graph).__name__}")
@@ -276,7 +275,7 @@ def write_metadata(
     folder: Path | str,
     positions: np.ndarray,
     edges: Iterable[Sequence[int]],
-    mic_height: float = DEFAULT_MIC_HEIGHT_M,
+    mic_height: float = DatasetFacts.mic_height_m,
 ) -> None:
     """Write ``points.txt`` and ``graph.pkl`` as SoundSpaces publishes them.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from audio_separation.errors import UserError
+from audio_separation.scenes.datasets import DatasetFacts, facts_of
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class DatasetPaths:
     Attributes:
         data_root: ``data/``; holds audio_data, passive_datasets, active_datasets, scene_datasets.
         sound_spaces_root: ``sound_spaces/``; holds binaural_rirs, metadata, scene_observations.
-        dataset: ``homes``, ``mp3d`` or ``replica``.
+        dataset: ``homes``, ``mp3d``, ``replica``, or the name of a dataset of one's own in the same layout.
         corpus: folder name of the mono sounds.
         passive_version: folder name of the passive dataset.
         active_version: folder name of the active dataset.
@@ -29,6 +30,11 @@ class DatasetPaths:
     corpus: str = "synthetic"
     passive_version: str = "homes_v1"
     active_version: str = "homes_near_v1"
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """Heights, rates, splits and names of the dataset."""
+        return facts_of(self.dataset)
 
     @property
     def metadata_root(self) -> Path:
@@ -64,8 +70,9 @@ class DatasetPaths:
     def active(self, split: str) -> Path:
         return self.active_root / split
 
-    def scene_glb(self, scene: str) -> Path:
-        return self.data_root / "scene_datasets" / self.dataset / scene / f"{scene}.glb"
+    def mesh(self, scene: str) -> Path:
+        """The scene's mesh: a .glb, or Replica's .ply."""
+        return self.data_root / "scene_datasets" / self.dataset / self.facts.scene_id(scene)
 
     @property
     def cure(self) -> str:

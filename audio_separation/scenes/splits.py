@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Iterable
+from typing import Iterable, Mapping, Sequence
 
 from audio_separation.errors import UserError
 from audio_separation.scenes.layout import DatasetPaths, write_atomic
@@ -56,15 +56,23 @@ def read_splits(metadata_root: Path) -> dict[str, list[str]]:
     return splits
 
 
-def _stems(files: Iterable[Path], suffix: str) -> set[str]:
-    return {f.name[: -len(suffix)] for f in files if f.name.endswith(suffix)}
+def known_splits(paths: DatasetPaths) -> Mapping[str, Sequence[str]]:
+    """``splits.json`` of the dataset where there is one, else the published splits; empty where neither is.
+
+    Raises:
+        UserError: for a malformed ``splits.json``.
+    """
+    if (paths.metadata_root / "splits.json").is_file():
+        return read_splits(paths.metadata_root)
+    return paths.facts.splits
 
 
 def scenes_of_split(paths: DatasetPaths, split: str) -> list[str]:
     """Sorted names of the scenes of ``split``.
 
-    ``splits.json`` says it where there is one (homes). The published datasets have none: there the scenes are
-    those for which the passive and active datasets hold files in a split of that kind.
+    All that ``splits.json`` lists, where there is one. Else those of the published split whose metadata are on
+    disk, as a user may have some scenes of a published dataset only. A dataset that has neither consists of the
+    scenes for which its passive and active datasets hold files in a split of that kind.
 
     Raises:
         UserError: if no scene is found.
@@ -72,14 +80,110 @@ def scenes_of_split(paths: DatasetPaths, split: str) -> list[str]:
     kind = scene_split(split)
     if (paths.metadata_root / "splits.json").is_file():
         return sorted(read_splits(paths.metadata_root)[kind])
+    published = paths.facts.splits.get(kind, ())
+    scenes = [s for s in published if paths.metadata(s).is_dir()] if published else _of_files(paths, kind)
+    if not scenes:
+        looked = (
+            f"none of its {len(published)} published scenes is in {paths.metadata_root}"
+            if published
+            else f"{paths.metadata_root / 'splits.json'} is missing, and {paths.passive_root} and "
+            f"{paths.active_root} hold no files of such a split"
+        )
+        raise UserError(
+            f"no scene of split '{split}' of dataset {paths.dataset} found: {looked}; {paths.cure}"
+        )
+    return sorted(scenes)
+
+
+def _of_files(paths: DatasetPaths, kind: str) -> set[str]:
     scenes: set[str] = set()
     for folder in sorted(paths.passive_root.glob(f"{kind}*")):
         scenes |= _stems(folder.glob("*.pkl"), ".pkl")
     for folder in sorted(paths.active_root.glob(f"{kind}*")):
         scenes |= _stems((folder / "content").glob("*.json.gz"), ".json.gz")
-    if not scenes:
-        raise UserError(
-            f"no scene of split '{split}' found: {paths.metadata_root / 'splits.json'} is missing, and "
-            f"{paths.passive_root} and {paths.active_root} hold no files of such a split; {paths.cure}"
+    return scenes
+
+
+def _stems(files: Iterable[Path], suffix: str) -> set[str]:
+    return {f.name[: -len(suffix)] for f in files if f.name.endswith(suffix)}
+
+
+def check_scene_splits(paths: DatasetPaths, split: str, scenes: Iterable[str], where: Path) -> None:
+    """Refuse datapoints or episodes of ``split`` that lie in scenes of another one: they would leak into a test.
+
+    Scenes that no split lists pass, and so does a split whose name says nothing (neither train, val nor test).
+
+    Raises:
+        UserError: names the file or folder ``where``, a scene and its split.
+    """
+    if not split.startswith(SPLITS):
+        return
+    table = known_splits(paths)
+    of_scene = {scene: name for name, names in table.items() for scene in names}
+    wrong = sorted(
+        scene for scene in set(scenes) if of_scene.get(scene, scene_split(split)) != scene_split(split)
+    )
+    if wrong:
+        said_by = (
+            f"{paths.metadata_root / 'splits.json'} puts"
+            if table is not paths.facts.splits
+            else f"the published splits of {paths.dataset} put"
         )
-    return sorted(scenes)
+        raise UserError(
+            f"{where} is of split '{split}', but plays in scene {wrong[0]}, which {said_by} into "
+            f"'{of_scene[wrong[0]]}' ({len(wrong)} such scenes): use the files of that split, or list the scenes "
+            f"in a splits.json of your own"
+        )
+
+
+def select_scenes(
+    paths: DatasetPaths, found: Iterable[str], which: str, responses: bool = True, views: bool = True
+) -> list[str]:
+    """Sorted names of the scenes to use out of those that a dataset's files name.
+
+    Args:
+        paths: of the dataset.
+        found: scenes of the episodes or datapoints.
+        which: ``all``: every one must be on disk; ``present``: those that are; else names, comma-separated.
+        responses: whether RIRs are needed besides points and graph.
+        views: whether RGB-D is.
+
+    Raises:
+        UserError: a scene that is asked for has no data on disk, or is not among ``found``; none is left.
+    """
+    scenes = sorted(set(found))
+    if which not in ("all", "present"):
+        named = sorted({name.strip() for name in which.split(",")} - {""})
+        unknown = [name for name in named if name not in scenes]
+        if unknown or not named:
+            raise UserError(
+                f"DATA.SCENES is {which!r}, expected all, present or scenes with commas between them, out of "
+                f"{', '.join(scenes[:5])}{', ...' if len(scenes) > 5 else ''}"
+            )
+        scenes = named
+    lacking = {scene: parts for scene in scenes if (parts := _missing_parts(paths, scene, responses, views))}
+    if which == "present":
+        scenes = [scene for scene in scenes if scene not in lacking]
+        lacking = {} if scenes else lacking
+    if lacking:
+        name, parts = next(iter(lacking.items()))
+        raise UserError(
+            f"{len(lacking)} of the scenes needed lack data on disk, such as {name}: "
+            f"{' and '.join(map(str, parts))} not found; {paths.cure}"
+            + (
+                ""
+                if which == "present"
+                else "; or give DATA.SCENES present to use only the scenes that are there"
+            )
+        )
+    return scenes
+
+
+def _missing_parts(paths: DatasetPaths, scene: str, responses: bool, views: bool) -> list[Path]:
+    missing = [] if paths.metadata(scene).is_dir() else [paths.metadata(scene)]
+    rirs, view = paths.rirs_root / scene, paths.observations(scene)
+    if responses and not rirs.is_dir() and not rirs.with_name(f"{scene}.safetensors").is_file():
+        missing.append(rirs)
+    if views and not any(view.parent.glob(f"{scene}.*")):  # a pickle, or another form of the same
+        missing.append(view)
+    return missing

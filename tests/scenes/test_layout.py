@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,6 @@ import pytest
 from audio_separation.config.default import get_config
 from audio_separation.errors import UserError
 from audio_separation.scenes.layout import DatasetPaths, paths_from_config, write_atomic
-from audio_separation.scenes.splits import read_splits, scene_split, scenes_of_split, write_splits
 
 
 def paths(root: Path, dataset: str = "homes") -> DatasetPaths:
@@ -23,7 +21,9 @@ def test_published_layout() -> None:
     assert p.corpus_root == Path("r/data/audio_data/synthetic")
     assert p.passive("val") == Path("r/data/passive_datasets/homes_v1/val")
     assert p.active("valHeard") == Path("r/data/active_datasets/homes_near_v1/valHeard")
-    assert p.scene_glb("s") == Path("r/data/scene_datasets/mp3d/s/s.glb")
+    assert p.mesh("s") == Path("r/data/scene_datasets/mp3d/s/s.glb")
+    replica = paths(Path("r"), "replica")
+    assert replica.mesh("s") == Path("r/data/scene_datasets/replica/s/habitat/mesh_semantic.ply")
 
 
 def test_paths_of_the_config() -> None:
@@ -61,48 +61,3 @@ def test_atomic_write_replaces_and_leaves_nothing(tmp_path: Path) -> None:
     write_atomic(tmp_path / "a" / "b", b"2")
     assert (tmp_path / "a" / "b").read_bytes() == b"2"
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["b"]
-
-
-def test_splits_of_homes(tmp_path: Path) -> None:
-    p = paths(tmp_path)
-    write_splits(p.metadata_root, {"train": ["b", "a"], "val": ["c"], "test": []})
-    assert scenes_of_split(p, "train") == ["a", "b"]
-    assert scenes_of_split(p, "valUnheard") == ["c"]
-    assert scenes_of_split(p, "testHeard") == []
-
-
-def test_splits_of_published_data_follow_its_files(tmp_path: Path) -> None:
-    p = paths(tmp_path, "mp3d")
-    for file in ("train/b.pkl", "train/a.pkl", "val/c.pkl"):
-        write_atomic(p.passive_root / file, b"")
-    write_atomic(p.active("testUnheard") / "content" / "d.json.gz", b"")
-    write_atomic(p.active("train") / "content" / "e.json.gz", b"")
-    assert scenes_of_split(p, "train") == ["a", "b", "e"]
-    assert scenes_of_split(p, "valHeard") == ["c"]
-    assert scenes_of_split(p, "testHeard") == ["d"]
-
-
-def test_no_scenes_found(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no scene of split 'val' found: .*splits\.json is missing"):
-        scenes_of_split(paths(tmp_path), "val")
-
-
-def test_unknown_split() -> None:
-    assert scene_split("testUnheard") == "test"
-    with pytest.raises(UserError, match="split 'dev' should begin with train, val or test"):
-        scene_split("dev")
-
-
-@pytest.mark.parametrize(
-    "text", ["{", "[]", json.dumps({"train": ["a"], "val": []}), '{"train": 1, "val": 1, "test": 1}']
-)
-def test_malformed_splits(tmp_path: Path, text: str) -> None:
-    (tmp_path / "splits.json").write_text(text)
-    with pytest.raises(UserError, match=r"splits\.json should hold"):
-        read_splits(tmp_path)
-
-
-def test_scene_in_two_splits(tmp_path: Path) -> None:
-    write_splits(tmp_path, {"train": ["a"], "val": ["b", "a"], "test": []})
-    with pytest.raises(UserError, match="lists scene a in train and in val"):
-        read_splits(tmp_path)

@@ -15,7 +15,6 @@ from audio_separation.scenes.generate.materials import CHARACTERS, Surface, make
 from audio_separation.scenes.generate.plan import WINDOW_SILL_M, Plan, Preset, Rect, make_plan
 
 EAR_HEIGHT_M = 1.5  # microphones and sources
-CAMERA_HEIGHT_M = 1.25  # Habitat's default
 ATTEMPTS = 200
 
 

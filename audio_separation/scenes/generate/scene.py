@@ -150,7 +150,7 @@ class SceneWriter:
             self.record_path,
             self.rir_path,
             self.paths.observations(self.scene.name),
-            self.paths.scene_glb(self.scene.name),
+            self.paths.mesh(self.scene.name),
             self.record_path.with_name("points.txt"),
             self.record_path.with_name("graph.pkl"),
         )
@@ -194,7 +194,7 @@ class SceneWriter:
 
     def finish(self, figures: bool = False) -> None:
         """Writes the mesh, pictures where wanted, and home.json."""
-        glb = self.paths.scene_glb(self.scene.name)
+        glb = self.paths.mesh(self.scene.name)
         glb.parent.mkdir(parents=True, exist_ok=True)
         write_glb(self.shop.mesh, glb)
         if figures:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from audio_separation.scenes.generate.home import CAMERA_HEIGHT_M, Home
+from audio_separation.scenes.datasets import CAMERA_HEIGHT_M
+from audio_separation.scenes.generate.home import Home
 from audio_separation.scenes.generate.mesh import HomeMesh
 from audio_separation.scenes.generate.textures import shade
 from audio_separation.scenes.raycast import FOV_DEG, RESOLUTION, RayTriangles
@@ -39,8 +40,8 @@ class ViewRenderer(RayTriangles):
         camera = np.asarray(position, float) + np.array([0.0, CAMERA_HEIGHT_M, 0.0])
         return self.picture(camera, rotation_deg, resolution, FOV_DEG)
 
-    def colours(self, points: np.ndarray, hit: np.ndarray) -> np.ndarray:
-        """Texture times light."""
+    def colours(self, points: np.ndarray, hit: np.ndarray, pixel_m: np.ndarray) -> np.ndarray:
+        """Texture times light; the patterns are sampled at the points, whatever the width of a pixel."""
         surface = self.mesh.surface[hit]
         axis = self.axis[hit]
         # u, v on the surface: x, z on level ones; z, y on those facing x; x, y on those facing z

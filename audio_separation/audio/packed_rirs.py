@@ -144,6 +144,11 @@ class PackedScene:
         """Return the pair's row in the index, or None."""
         return _find(self._keys, pair_key(azimuth, receiver, source))
 
+    def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return azimuth, receiver and source of every response, int64 ``[R]`` each."""
+        keys = self._keys
+        return keys & 0x1FF, keys >> 31, (keys >> 9) & 0x3FFFFF
+
     def pair(self, row: int) -> Pair:
         """Return whose response lies in this row."""
         return key_pair(int(self._keys[row]))

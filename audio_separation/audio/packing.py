@@ -113,10 +113,19 @@ def tree_changed(root: Path, scene: str, dtype: str) -> bool:
     return read_packed_metadata(plan.target).get("tree_digest") != plan.digest
 
 
+def pair_of_name(name: str) -> tuple[int, int]:
+    """Return receiver and source of ``<receiver>_<source>.wav``, or with ``-`` between them.
+
+    Raises:
+        ValueError: for any other name.
+    """
+    receiver, source = name[: -len(".wav")].replace("-", "_").split("_")
+    return int(receiver), int(source)
+
+
 def _pair_of(azimuth: str, entry: os.DirEntry) -> Pair:
     try:
-        receiver, source = entry.name[: -len(".wav")].replace("-", "_").split("_")
-        return int(azimuth), int(receiver), int(source)
+        return (int(azimuth), *pair_of_name(entry.name))
     except ValueError:
         raise UserError(
             f"{entry.path} is not named <azimuth>/<receiver>_<source>.wav; move it elsewhere"

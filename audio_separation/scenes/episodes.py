@@ -31,7 +31,12 @@ class Clips(Protocol):
     def label_of(self, name: str) -> int: ...
 
 
-def _read_json_gz(path: Path) -> dict:
+def read_episode_file(path: Path) -> dict:
+    """Return ``{"episodes": [...], ...}`` of a ``.json.gz``; the episodes are for ``parse_episode``.
+
+    Raises:
+        UserError: missing, truncated, corrupt, or holding something else.
+    """
     try:
         with gzip.open(path, "rb") as stream:
             tree = json.loads(stream.read().decode("utf-8"))
@@ -68,7 +73,7 @@ def load_episodes(
         raise UserError(f"episodes of split '{split}' not found at {index}; {CURE}")
     files = [index] if index.is_file() else []
     files += [f for f in content if scenes is None or f.name[: -len(".json.gz")] in scenes]
-    episodes = [parse_episode(e, f, i) for f in files for i, e in enumerate(_read_json_gz(f)["episodes"])]
+    episodes = [parse_episode(e, f, i) for f in files for i, e in enumerate(read_episode_file(f)["episodes"])]
     if scenes is not None:
         episodes = [e for e in episodes if e.scene in scenes]
         lacking = sorted(set(scenes) - {e.scene for e in episodes})

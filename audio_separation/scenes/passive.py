@@ -76,7 +76,12 @@ def concatenate(parts: Sequence[PassivePoints]) -> PassivePoints:
     )
 
 
-def _parse_scene(tree: Any, scene: str, path: Path, limit: int) -> PassivePoints:
+def parse_points(tree: Any, scene: str, path: Path, limit: int = 0) -> PassivePoints:
+    """Return the datapoints of what a file's pickle holds, the first ``limit`` of them (0: all).
+
+    Raises:
+        UserError: ``path`` holds something else, missing keys, or differing numbers of sources.
+    """
     points = tree.get(scene) if isinstance(tree, dict) else None
     if not isinstance(points, list) or not points:
         raise UserError(f"{path} should hold {{'{scene}': [datapoint, ...]}} with at least one datapoint")
@@ -129,7 +134,7 @@ def load_passive(
         path = folder / f"{scene}.pkl"
         if not path.is_file():
             raise UserError(f"passive datapoints of scene {scene} not found at {path}; {CURE}")
-        parts.append(_parse_scene(load_pickle(path), scene, path, limit_per_scene))
+        parts.append(parse_points(load_pickle(path), scene, path, limit_per_scene))
         if parts[-1].sources.shape[1] != parts[0].sources.shape[1]:
             raise UserError(
                 f"{path}: its datapoints have {parts[-1].sources.shape[1]} sources, those of {scenes[0]} "

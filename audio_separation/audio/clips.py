@@ -59,6 +59,7 @@ class ClipLibrary:
             self._by_class[_class_of(name)].append(name)
         self._known = set(self._names)
         self._cache: ByteLru[str, np.ndarray] = ByteLru(int(cache_mb * 2**20))
+        self._seconds: dict[str, int] = {}
 
     def names(self) -> list[str]:
         """Return the sorted names of all clips of the split."""
@@ -84,7 +85,12 @@ class ClipLibrary:
 
     def num_seconds(self, name: str) -> int:
         """Return the whole seconds of clip ``name``; what is left over is never played."""
-        return len(self.samples(name)) // RATE
+        key = self._key(name)
+        if (
+            key not in self._seconds
+        ):  # asked for every episode that is drawn, long after the samples have gone
+            self._seconds[key] = len(self.samples(key)) // RATE
+        return self._seconds[key]
 
     def samples(self, name: str) -> np.ndarray:
         """Return the int16 samples ``[L]`` of clip ``name``, read-only.

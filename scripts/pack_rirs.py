@@ -4,9 +4,10 @@
     python scripts/pack_rirs.py sound_spaces/binaural_rirs/mp3d
     python scripts/pack_rirs.py sound_spaces/binaural_rirs/mp3d --verify
 
-Writes <scene>.safetensors beside each <scene>/ folder; the WAV tree stays. A stopped run goes on where it was
-when it is started again; until a scene is done, its parts lie in the hidden folder .<scene>.packing, so a scene
-takes up to twice its packed size for a while. Run one at a time on a tree.
+Writes <scene>.safetensors beside each <scene>/ folder, at 16 kHz (responses of Replica are resampled); the WAV
+tree stays. A stopped run goes on where it was when it is started again; until a scene is done, its parts lie in
+the hidden folder .<scene>.packing, so a scene takes up to twice its packed size for a while. Run one at a time on
+a tree.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from audio_separation.audio.packing import (
     why_not_current,
 )
 from audio_separation.errors import UserError
+from audio_separation.scenes.datasets import facts_of
 from audio_separation.scenes.generate.parallel import BACKENDS, run_tasks
 
 VERIFY_ROWS = 8192  # responses a task
@@ -116,7 +118,9 @@ def _make_parts(root: Path, scene: str, plan: Plan, title: str, args: argparse.N
     todo = prepare(plan)
     total = sum(len(part.pairs) for part in plan.parts)
     done = total - sum(len(part.pairs) for part in todo)
-    tasks = [(pack_part, root, scene, part, args.dtype) for part in todo]
+    rate_hz = facts_of(root.name).rir_rate_hz
+    convert = None if rate_hz is None else (rate_hz,)  # a tree of one's own may have any rate
+    tasks = [(pack_part, root, scene, part, args.dtype, convert) for part in todo]
     with tqdm(desc=title, total=total, initial=done, unit="rir", leave=False) as bar:
         if tasks:
             with run_tasks(tasks, args.jobs, args.backend) as counts:

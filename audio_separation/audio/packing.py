@@ -13,7 +13,7 @@ import os
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Collection, NamedTuple, Optional
 
 from audio_separation.audio.packed_rirs import (
     DTYPES,
@@ -153,9 +153,13 @@ def prepare(plan: Plan) -> list[Part]:
     return [part for part in plan.parts if not part.path.exists()]
 
 
-def pack_part(root: Path, scene: str, part: Part, dtype: str) -> int:
-    """Pack one part, and record in it which responses cannot be read; returns how many files it covers."""
-    store = WavRirStore(root, RATE, resample=True)
+def pack_part(root: Path, scene: str, part: Part, dtype: str, convert: Optional[Collection[int]]) -> int:
+    """Pack one part, and record in it which responses cannot be read; returns how many files it covers.
+
+    Raises:
+        UserError: a file is of a rate that is neither ``RATE`` nor in ``convert`` (None: any).
+    """
+    store = WavRirStore(root, RATE, convert=convert)
     with PackedWriter(part.path, RATE, dtype, partial=True) as writer:
         for pair in part.pairs:
             try:

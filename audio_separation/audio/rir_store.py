@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from math import gcd
 from pathlib import Path
-from typing import Iterable, Optional
+from typing import Collection, Iterable, Optional
 
 import numpy as np
 import scipy.signal
@@ -93,8 +93,9 @@ class RirStore(ABC):
 class WavRirStore(RirStore):
     """SoundSpaces' tree ``root/<scene>/<azimuth>/<receiver>_<source>.wav`` (its archives also use ``-``).
 
-    With ``resample`` a file of another rate is converted to ``rate``; without, it is an error, since such
-    data is usually the wrong dataset. With ``prefetch_threads`` that many threads read what ``prefetch`` names.
+    ``convert`` lists the other rates of files that are resampled to ``rate`` (None: any); a file of a rate that is
+    not among them is an error, since it is usually of the wrong dataset. With ``prefetch_threads`` that many
+    threads read what ``prefetch`` names.
     """
 
     def __init__(
@@ -102,12 +103,12 @@ class WavRirStore(RirStore):
         root: Path,
         rate: int = 16000,
         on_missing: str = "error",
-        resample: bool = False,
+        convert: Optional[Collection[int]] = (),
         prefetch_threads: int = 0,
     ) -> None:
         super().__init__(rate, on_missing)
         self.root = existing_root(root)
-        self.resample = resample
+        self.convert = convert
         self._longest: dict[str, int] = {}
         self._ahead: Optional[Prefetcher[RirKey, np.ndarray]] = None
         if prefetch_threads:
@@ -161,10 +162,11 @@ class WavRirStore(RirStore):
             raise UnreadableRir.of_file(path, "holds values that are not finite (NaN or inf)")
         rir = np.ascontiguousarray(samples.T)  # [L, C] -> [C, L]
         if rate != self.rate:
-            if not self.resample:
+            if self.convert is not None and rate not in self.convert:
+                expected = " or ".join(str(r) for r in sorted({self.rate, *self.convert}))
                 raise UserError(
-                    f"{path} has a rate of {rate} Hz, expected {self.rate} Hz: convert the tree with "
-                    f"scripts/pack_rirs.py, or open it with resampling"
+                    f"{path} has a rate of {rate} Hz, expected {expected} Hz: take the responses of this dataset; "
+                    f"those of a dataset of your own can be converted with scripts/pack_rirs.py"
                 )
             rir = resample_rir(rir, rate, self.rate)
         return rir
@@ -186,13 +188,13 @@ def open_rir_store(
     kind: str = "auto",
     rate: int = 16000,
     on_missing: str = "error",
-    resample: bool = False,
+    convert: Optional[Collection[int]] = (),
     prefetch_threads: int = 0,
 ) -> RirStore:
     """Open ``root`` = ``sound_spaces/binaural_rirs/<dataset>``.
 
     ``kind``: ``packed`` (``root/<scene>.safetensors``), ``wav`` (the tree), or ``auto``: for each scene the
-    packed file where there is one, else the tree. ``prefetch_threads`` is the tree's.
+    packed file where there is one, else the tree. ``convert`` and ``prefetch_threads`` are the tree's.
 
     Raises:
         UserError: unknown ``kind`` or ``on_missing``, or ``root`` is missing.
@@ -202,7 +204,7 @@ def open_rir_store(
     if kind == "packed":
         return PackedRirStore(root, rate, on_missing)
     if kind in ("wav", "auto"):
-        tree = WavRirStore(root, rate, on_missing, resample, prefetch_threads)
+        tree = WavRirStore(root, rate, on_missing, convert, prefetch_threads)
         return tree if kind == "wav" else _EitherRirStore(PackedRirStore(root, rate, on_missing), tree)
     raise UserError(f"AUDIO.RIR_STORE is {kind!r}, expected auto, packed or wav")
 

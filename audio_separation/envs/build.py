@@ -39,12 +39,13 @@ def open_clips(config: CfgNode, split: Optional[str] = None) -> ClipLibrary:
 def build_renderer(config: CfgNode, clips: ClipLibrary, device: torch.device) -> BinauralRenderer:
     """Open the RIR store of the dataset and put the renderer on ``device``."""
     paths = paths_from_config(config)
-    audio = config.AUDIO
+    audio, rate_hz = config.AUDIO, paths.facts.rir_rate_hz
     rirs = open_rir_store(
         paths.rirs_root,
         kind=audio.RIR_STORE,
         rate=audio.RATE,
         on_missing=audio.MISSING_RIR,
+        convert=() if rate_hz is None else (rate_hz,),
         prefetch_threads=audio.PREFETCH,
     )
     return BinauralRenderer(

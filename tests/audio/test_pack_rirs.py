@@ -134,9 +134,9 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     assert len(list((tree / ".home.packing").glob("0*.safetensors"))) == expected_parts
     made = []
 
-    def pack_part(root: Path, scene: str, part: packing.Part, dtype: str) -> int:
+    def pack_part(root: Path, scene: str, part: packing.Part, *settings: object) -> int:
         made.append(part)
-        return packing.pack_part(root, scene, part, dtype)
+        return packing.pack_part(root, scene, part, *settings)
 
     monkeypatch.setattr(script, "pack_part", pack_part)
     assert script.main([str(tree), "--jobs", "1"]) == 0

@@ -15,7 +15,7 @@ import soundfile
 
 from audio_separation.audio.packed_rirs import PackedRirStore, read_packed_metadata
 from audio_separation.audio.packed_writer import MISSING, PackedWriter, write_packed
-from audio_separation.audio.rir_store import WavRirStore, open_rir_store, resample_rir
+from audio_separation.audio.rir_store import WavRirStore, open_rir_store
 from audio_separation.errors import UserError
 
 
@@ -62,35 +62,6 @@ def test_wav_tree_gives_every_file(tree: Path) -> None:
         found = store.load("home", *key)
         assert found.dtype == np.float32 and (found == rir).all()
     assert store.max_samples("home") == max(rir.shape[1] for rir in some_rirs().values())
-
-
-def test_int16_files_are_scaled_to_one(tmp_path: Path) -> None:
-    rir = np.array([[0.5, -0.25], [0.125, 0]], np.float32)
-    write_wav(tmp_path / "home" / "0" / "1_2.wav", rir, subtype="PCM_16")
-    assert (WavRirStore(tmp_path).load("home", 0, 1, 2) == rir).all()
-
-
-def test_resampling_keeps_delay_and_gain(tmp_path: Path) -> None:
-    # a delay of 20 ms and a gain of 0.5 must be the same filter at any rate
-    rir = np.zeros((2, 4410), np.float32)
-    rir[0, 882] = 0.5
-    write_wav(tmp_path / "home" / "0" / "1_2.wav", rir, rate=44100)
-    store = WavRirStore(tmp_path, resample=True)
-    found = store.load("home", 0, 1, 2)
-    assert found.shape == (2, 1600) and np.abs(found[0]).argmax() == 320
-    frequency_hz = 1000
-    response = (found[0] * np.exp(-2j * np.pi * frequency_hz / 16000 * np.arange(1600))).sum()
-    assert abs(abs(response) - 0.5) < 2e-3
-    assert store.max_samples("home") == 1600
-    assert resample_rir(rir, 44100, 44100).shape == rir.shape
-
-
-def test_another_rate_is_an_error_even_when_skipping(tree: Path) -> None:
-    path = write_wav(tree / "home" / "0" / "0_0.wav", some_rirs()[0, 0, 0], rate=44100)
-    for on_missing in ("error", "skip"):
-        with pytest.raises(UserError, match="44100 Hz, expected 16000 Hz") as caught:
-            WavRirStore(tree, on_missing=on_missing).load("home", 0, 0, 0)
-        assert str(path) in str(caught.value)
 
 
 def _cut(path: Path, keep: float) -> None:

@@ -46,7 +46,8 @@ def _magnitude(channels: int) -> spaces.Box:
     return spaces.Box(0.0, np.inf, (channels, NUM_BINS, NUM_FRAMES), np.float32)
 
 
-def _space(simulator: BatchSimulator) -> spaces.Dict:
+def observation_space(simulator: BatchSimulator) -> spaces.Dict:
+    """What one environment of ``simulator`` observes, as Gymnasium spaces."""
     scene = next(iter(simulator.scenes.values()))
     parts: dict[str, spaces.Space] = {
         "mix_logmag": _magnitude(2),
@@ -97,7 +98,7 @@ class NearTargetVectorEnv(gymnasium.vector.VectorEnv):
             "render_modes": ["rgb_array"],
             "render_fps": 1,
         }
-        self._spaces = _space(self.simulator)
+        self._spaces = observation_space(self.simulator)
         self.single_observation_space = self._spaces
         self.single_action_space = spaces.Discrete(len(ACTIONS))
         self.observation_space = batch_space(self.single_observation_space, num_envs)

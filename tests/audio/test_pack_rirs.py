@@ -163,7 +163,7 @@ def test_parts_left_behind_by_a_stop_at_the_very_end_are_removed(
 def test_only_the_parts_whose_files_changed_are_made_again(tree: Path) -> None:
     plan = packing.plan_scene(tree, "home", "float16")
     for part in packing.prepare(plan):
-        packing.pack_part(tree, "home", part, "float16")
+        packing.pack_part(tree, "home", part, "float16", ())
     assert packing.prepare(plan) == []
     wavfile.write(wav_path(tree, "home", *KEYS[-1]), 16000, np.ones((99, 2), np.float32))
     assert len(packing.prepare(packing.plan_scene(tree, "home", "float16"))) == 1
@@ -221,7 +221,7 @@ def test_a_damaged_part_is_made_anew(
 ) -> None:
     plan = packing.plan_scene(tree, "home", "float16")
     for part in packing.prepare(plan):
-        packing.pack_part(tree, "home", part, "float16")
+        packing.pack_part(tree, "home", part, "float16", ())
     data = bytearray(plan.parts[1].path.read_bytes())
     data[8 + struct.unpack("<Q", data[:8])[0] + 100] ^= 4
     plan.parts[1].path.write_bytes(bytes(data))

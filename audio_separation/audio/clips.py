@@ -44,19 +44,19 @@ class ClipLibrary:
     def __init__(self, root: Path, split: str, cache_mb: float = 1024) -> None:
         self.root = Path(root)
         self.split = split
-        self.folder = self._folder(split)
-        self._names = _clip_names(self.folder)
-        self.classes, self.distractor_only = self._read_classes()
+        self.folder = clip_folder(self.root, split)
+        self._names = clip_names(self.folder)
+        self.classes, self.distractor_only = read_classes(self.root)
         self._label = {name: i for i, name in enumerate(self.classes)}
         self._by_class: dict[str, list[str]] = {name: [] for name in self.classes}
         for name in self._names:
-            if _class_of(name) not in self._by_class:
+            if class_of(name) not in self._by_class:
                 known = f"{len(self.classes)} classes such as {', '.join(self.classes[:3])}"
                 raise UserError(
-                    f"{self.folder / (name + '.wav')} is of class {_class_of(name)!r}, which is not among "
+                    f"{self.folder / (name + '.wav')} is of class {class_of(name)!r}, which is not among "
                     f"the corpus' {known}: add it to {self.root / 'classes.json'} or rename the clip"
                 )
-            self._by_class[_class_of(name)].append(name)
+            self._by_class[class_of(name)].append(name)
         self._known = set(self._names)
         self._cache: ByteLru[str, np.ndarray] = ByteLru(int(cache_mb * 2**20))
         self._seconds: dict[str, int] = {}
@@ -67,7 +67,7 @@ class ClipLibrary:
 
     def class_of(self, name: str) -> str:
         """Return the class of clip ``name``: the text before its first ``_``."""
-        return _class_of(self._key(name))
+        return class_of(self._key(name))
 
     def label_of(self, name: str) -> int:
         """Return the label of clip ``name``: its class's position in ``classes``."""
@@ -115,27 +115,41 @@ class ClipLibrary:
             )
         return key
 
-    def _folder(self, split: str) -> Path:
-        return self.root / "min20s_clips" / f"{split}_preprocessed"
 
-    def _read_classes(self) -> tuple[list[str], set[str]]:
-        path = self.root / "classes.json"
-        if path.is_file():
-            return _parse_classes(path)
-        train = self._folder("train")
-        if not train.is_dir():
-            # labels count the classes of `train`; those of another split alone would be other labels
-            raise UserError(f"{path} and {train} are missing, so the class labels are unknown: {_CURE}")
-        found = {_class_of(name) for name in _clip_names(train)}
-        last = sorted(found.intersection(_DISTRACTOR_ONLY))
-        return sorted(found.difference(last)) + last, set(last)
+def clip_folder(root: Path, split: str) -> Path:
+    """Return the folder of a split's clips in the corpus ``root``."""
+    return root / "min20s_clips" / f"{split}_preprocessed"
 
 
-def _class_of(name: str) -> str:
+def read_classes(root: Path) -> tuple[list[str], set[str]]:
+    """Return the classes of the corpus ``root`` in the order of their labels, and those that are never a target.
+
+    Raises:
+        UserError: ``classes.json`` is malformed, or there is neither it nor a ``train`` split to take them from.
+    """
+    path = root / "classes.json"
+    if path.is_file():
+        return _parse_classes(path)
+    train = clip_folder(root, "train")
+    if not train.is_dir():
+        # labels count the classes of `train`; those of another split alone would be other labels
+        raise UserError(f"{path} and {train} are missing, so the class labels are unknown: {_CURE}")
+    found = {class_of(name) for name in clip_names(train)}
+    last = sorted(found.intersection(_DISTRACTOR_ONLY))
+    return sorted(found.difference(last)) + last, set(last)
+
+
+def class_of(name: str) -> str:
+    """Return the class of a clip: the text before the first ``_`` of its name."""
     return name.split("_", 1)[0]
 
 
-def _clip_names(folder: Path) -> list[str]:
+def clip_names(folder: Path) -> list[str]:
+    """Return the sorted names of the clips in a folder, without ``.wav``.
+
+    Raises:
+        UserError: it is missing, or holds none.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder} is missing, expected a folder of WAV clips: {_CURE}")
     names = sorted(path.stem for path in folder.glob("*.wav"))

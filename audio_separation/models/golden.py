@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audio_separation.models.agent import Agent
 from audio_separation.models.reference import ReferenceAgent, load_reference_checkpoint
 
 
@@ -42,7 +43,7 @@ def _channels_first(spectra: np.ndarray) -> Tensor:
     return torch.from_numpy(np.moveaxis(spectra, -1, -3).copy())
 
 
-def _run(agent: ReferenceAgent, data: dict[str, np.ndarray]) -> dict[str, Tensor]:
+def _run(agent: Union[ReferenceAgent, Agent], data: dict[str, np.ndarray]) -> dict[str, Tensor]:
     """Outputs of our networks under the recording's names, in our axes order."""
     mix_logmag = _channels_first(data["mixed_bin_audio_mag"])
     separated = agent.separator(mix_logmag, torch.from_numpy(data["target_class"])[:, 0].long())
@@ -88,8 +89,19 @@ def network_errors(
     Returns:
         for each recorded output ``(max_abs_error, max_abs_value)``.
     """
+    return output_errors(load_reference_checkpoint(golden_state(state_dict_json)), networks_npz)
+
+
+def golden_state(state_dict_json: Union[str, Path]) -> dict[str, Tensor]:
+    """The state dict that the recording used, under the published names."""
     shapes = json.loads(Path(state_dict_json).read_text())
-    agent = load_reference_checkpoint({name: golden_tensor(name, shape) for name, shape in shapes.items()})
+    return {name: golden_tensor(name, shape) for name, shape in shapes.items()}
+
+
+def output_errors(
+    agent: Union[ReferenceAgent, Agent], networks_npz: Union[str, Path]
+) -> dict[str, tuple[float, float]]:
+    """As :func:`network_errors`, for an agent in evaluation mode that holds :func:`golden_state`."""
     with np.load(networks_npz) as archive:
         data = {name: archive[name] for name in archive.files}
     with torch.no_grad():

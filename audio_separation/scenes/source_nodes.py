@@ -82,7 +82,7 @@ def _complete_sources(graph: NavGraph, receivers: np.ndarray, sources: np.ndarra
     known = (rows >= 0) & (columns >= 0)  # responses of points that the graph left out are no fault
     has = np.zeros((len(graph), len(graph)), bool)
     has[rows[known], columns[known]] = True
-    heard = has.any(axis=1)
+    heard = has.any(axis=1, keepdims=True)
     # a receiver without any response would rule out every source: it is a fault of its own
-    needed = np.isfinite(graph.geodesic) & heard[:, None]
+    needed = np.isfinite(graph.geodesic) & heard
     return graph.node_ids[has.any(axis=0) & (has | ~needed).all(axis=0)].tolist()

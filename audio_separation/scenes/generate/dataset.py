@@ -16,6 +16,7 @@ from tqdm import tqdm
 from audio_separation.audio.clips import ClipLibrary
 from audio_separation.errors import UserError
 from audio_separation.scenes.draw import make_active_episodes, make_passive_points
+from audio_separation.scenes.episode_sets import ACTIVE_SPLITS
 from audio_separation.scenes.episodes import save_episodes
 from audio_separation.scenes.generate.parallel import run_tasks
 from audio_separation.scenes.generate.plan import Preset, preset_named
@@ -24,23 +25,15 @@ from audio_separation.scenes.generate.scene import (
     SceneWriter,
     Settings,
     chunks,
-    home_record,
     rir_task,
     view_task,
 )
 from audio_separation.scenes.graph import load_graph
 from audio_separation.scenes.layout import DatasetPaths, write_atomic
 from audio_separation.scenes.passive import save_passive
+from audio_separation.scenes.source_nodes import source_nodes
 from audio_separation.scenes.splits import SPLITS, write_splits
 
-# active split -> (scene split, split of the corpus)
-ACTIVE_SPLITS = {
-    "train": ("train", "train"),
-    "valHeard": ("val", "train"),
-    "valUnheard": ("val", "valUnheard"),
-    "testHeard": ("test", "train"),
-    "testUnheard": ("test", "testUnheard"),
-}
 START_DISTANCE_M = (1.0, 3.0)
 NUM_SOURCES = 2
 
@@ -142,7 +135,7 @@ def make_datasets(paths: DatasetPaths, settings: Settings) -> None:
     }
     graphs = {scene.name: load_graph(paths.metadata(scene.name)) for scene in scenes}
     for scene in scenes:
-        sources = json.loads(home_record(paths, scene.name).read_text())["source_nodes"]
+        sources = source_nodes(paths, scene.name, graphs[scene.name])
         rng = np.random.default_rng([scene.seed(settings), 0xDA7A])
         training = scene.split == "train"
         count = preset.passive_points[0 if training else 1]

@@ -48,7 +48,6 @@ def _magnitude(channels: int) -> spaces.Box:
 
 def observation_space(simulator: BatchSimulator) -> spaces.Dict:
     """What one environment of ``simulator`` observes, as Gymnasium spaces."""
-    scene = next(iter(simulator.scenes.values()))
     parts: dict[str, spaces.Space] = {
         "mix_logmag": _magnitude(2),
         "target_class": spaces.Discrete(len(simulator.clips.classes)),
@@ -57,8 +56,8 @@ def observation_space(simulator: BatchSimulator) -> spaces.Dict:
     }
     if simulator.target_bin:
         parts["target_bin_mag"] = _magnitude(2)
-    if scene.images is not None:
-        height, width = scene.images.rgb.shape[2:4]
+    if simulator.image_size is not None:
+        height, width = simulator.image_size
         parts["rgb"] = spaces.Box(0, 255, (height, width, 3), np.uint8)
         parts["depth"] = spaces.Box(0.0, 1.0, (height, width, 1), np.float32)
     return spaces.Dict(parts)

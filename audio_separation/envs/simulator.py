@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from audio_separation.audio.clips import ClipLibrary
-from audio_separation.audio.render import BinauralRenderer, Listeners, Rendered
+from audio_separation.audio.render import BinauralRenderer, Heard, Listeners, Rendered
 from audio_separation.audio.spectra import to_device
 from audio_separation.errors import UserError
 from audio_separation.scenes.episodes import Episode
@@ -79,15 +79,14 @@ def relative_pose(
 class _Map:
     """The navigation graphs of all scenes as one: nodes are numbered through, scene by scene."""
 
-    def __init__(self, scenes: dict[str, Scene]):
+    def __init__(self, scenes: dict[str, Scene], forward_rule: str):
         graphs = [scene.graph for scene in scenes.values()]
         sizes = [len(graph) for graph in graphs]
         self.first = dict(zip(scenes, np.cumsum([0, *sizes]).tolist()))  # scene -> number of its node index 0
         self.node_ids = np.concatenate([graph.node_ids for graph in graphs])
         self.positions = np.concatenate([graph.positions for graph in graphs])
-        self.forward = np.concatenate(
-            [graph.forward + first for graph, first in zip(graphs, self.first.values())]
-        )
+        tables = [graph.forward if forward_rule == "ours" else graph.published_forward for graph in graphs]
+        self.forward = np.concatenate([table + first for table, first in zip(tables, self.first.values())])
 
 
 class _Views(NamedTuple):
@@ -118,6 +117,7 @@ class BatchSimulator:
         episode_steps: seconds an episode lasts.
         target_bin: also render the target's own binaural image, and give the complex spectrograms: what scores
             need and training does not.
+        forward_rule: where MOVE_FORWARD leads: ``ours`` or ``published`` (:class:`NavGraph` tells them apart).
 
     ``node`` (index into the scene's graph), ``rotation`` (degrees) and ``step_count`` are arrays ``[E]`` and hold
     the whole state of motion.
@@ -131,16 +131,17 @@ class BatchSimulator:
         num_envs: int,
         episode_steps: int = 20,
         target_bin: bool = False,
+        forward_rule: str = "ours",
     ):
         self.scenes, self.clips, self.renderer = scenes, clips, renderer
         self.num_envs, self.episode_steps = num_envs, episode_steps
-        self.target_bin = target_bin
+        self.target_bin, self.forward_rule = target_bin, forward_rule
         self.device = torch.device(renderer.device)
         self.episodes: list[Optional[Episode]] = [None] * num_envs
         self.node = np.zeros(num_envs, int)
         self.rotation = np.zeros(num_envs, int)
         self.step_count = np.zeros(num_envs, int)
-        self._map = _Map(scenes)
+        self._map = _Map(scenes, forward_rule)
         self._views = _device_views(scenes, self.device)
         self._begun = False
         # what begin() fixes for the length of an episode
@@ -175,20 +176,32 @@ class BatchSimulator:
                     f"episode {episode.episode_id} plays in scene {episode.scene}, which this simulator has not "
                     f"loaded (it has {', '.join(sorted(self.scenes))}); give it the episodes of these scenes"
                 )
-            graph = self.scenes[episode.scene].graph
             self.episodes[e] = episode
-            self.node[e] = graph.nearest(episode.start_position)
-            self.rotation[e] = self._start_rotation[e] = episode.start_rotation
             self.step_count[e] = 0
-            self._first_node[e] = self._map.first[episode.scene]
-            self._start[e] = self._first_node[e] + self.node[e]
             self._scene_names[e], self._sounds[e] = episode.scene, episode.sounds
             self._start_seconds[e], self._labels[e] = episode.start_seconds, episode.labels[0]
-            self._sources[e] = graph.node_ids[episode.source_nodes(graph, self.episode_steps + 1)]
+            self._place(e, episode)
         self._begun = all(episode is not None for episode in self.episodes)
+
+    def _place(self, e: int, episode: Episode) -> None:
+        """Put the agent and the sources of environment ``e`` where the episode says."""
+        self.node[e] = self.scenes[episode.scene].graph.nearest(episode.start_position)
+        self.rotation[e] = self._start_rotation[e] = episode.start_rotation
+        self._first_node[e] = self._map.first[episode.scene]
+        self._start[e] = self._first_node[e] + self.node[e]
+        self._sources[e] = self.source_nodes(episode, self.episode_steps + 1)
 
     def move(self, actions: np.ndarray) -> None:
         """Apply one action per environment (``[E]`` ints; :data:`HOLD` keeps the pose) and advance one second."""
+        actions = self._checked(actions)
+        ahead = self._map.forward[self._first_node + self.node, self.rotation // 90] - self._first_node
+        self.node = np.where(actions == MOVE_FORWARD, ahead, self.node)
+        turn = np.where(actions == TURN_LEFT, 90, np.where(actions == TURN_RIGHT, -90, 0))
+        self.rotation = (self.rotation + turn) % 360
+        self.step_count += 1
+
+    def _checked(self, actions: np.ndarray) -> np.ndarray:
+        """The actions as an array ``[E]``, if they are some."""
         self._check_begun()
         actions = np.asarray(actions)
         if actions.shape != (self.num_envs,):
@@ -197,11 +210,7 @@ class BatchSimulator:
             raise ValueError(
                 f"actions are 0..{len(ACTIONS) - 1} ({', '.join(ACTIONS)}) or {HOLD}, got {actions}"
             )
-        ahead = self._map.forward[self._first_node + self.node, self.rotation // 90] - self._first_node
-        self.node = np.where(actions == MOVE_FORWARD, ahead, self.node)
-        turn = np.where(actions == TURN_LEFT, 90, np.where(actions == TURN_RIGHT, -90, 0))
-        self.rotation = (self.rotation + turn) % 360
-        self.step_count += 1
+        return actions
 
     def step(self, actions: np.ndarray) -> Observation:
         """Move, then observe."""
@@ -211,7 +220,7 @@ class BatchSimulator:
     # ---- reading it ---------------------------------------------------------------------------------
     def observe(self) -> Observation:
         """Render the current second of every environment. Changes nothing that a later reading would see."""
-        heard = self.renderer.hear(self._listeners(), self.target_bin, phases=self.target_bin)
+        heard = self._hear()
         rgb, depth = self._images()
         pose = np.concatenate([self.relative_pose(), self.step_count[:, None]], 1)
         return Observation(
@@ -243,9 +252,32 @@ class BatchSimulator:
             rows.append(graph.geodesic[self.node[e], graph.index(target)])
         return np.array(rows)
 
+    def source_nodes(self, episode: Episode, steps: int) -> np.ndarray:
+        """Node ids (rows of points.txt) of an episode's sources, ``[S, steps]``."""
+        graph = self.scenes[episode.scene].graph
+        return graph.node_ids[episode.source_nodes(graph, steps)]
+
+    @property
+    def image_size(self) -> Optional[tuple[int, int]]:
+        """Height and width of the pictures; None where there are none."""
+        if not self._views:
+            return None
+        height, width = next(iter(self._views.values())).rgb.shape[1:3]
+        return height, width
+
+    def resized(self, num_envs: int) -> BatchSimulator:
+        """A simulator of the same scenes, sounds and renderer with another number of environments."""
+        return BatchSimulator(
+            self.scenes, self.clips, self.renderer, num_envs, self.episode_steps, self.target_bin,
+            self.forward_rule,
+        )  # fmt: skip
+
     def _check_begun(self) -> None:
         if not self._begun:
             raise RuntimeError("call reset() with one episode per environment first")
+
+    def _hear(self) -> Heard:
+        return self.renderer.hear(self._listeners(), self.target_bin, phases=self.target_bin)
 
     def _listeners(self) -> Listeners:
         self._check_begun()

@@ -202,9 +202,8 @@ def episode_record(
 
     ``scores`` holds ``method -> metric -> [T]`` with null where a second has no score.
     """
-    graph = simulator.scenes[episode.scene].graph
     num_steps = len(motion.nodes)
-    sources = graph.node_ids[episode.source_nodes(graph, num_steps)]  # [S, T]
+    sources = simulator.source_nodes(episode, num_steps)  # [S, T]
     skipped = simulator.renderer.rirs.skipped
     azimuths = (-motion.rotations[:, env]) % 360
     lacking = {

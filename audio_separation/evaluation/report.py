@@ -62,10 +62,7 @@ def write_report(
     """
     count = min(config.EVAL.REPORT_EPISODES, len(episodes))
     chosen = [episodes[i * len(episodes) // count] for i in range(count)]
-    small = BatchSimulator(
-        simulator.scenes, simulator.clips, simulator.renderer, count, simulator.episode_steps,
-        target_bin=True,
-    )  # fmt: skip
+    small = simulator.resized(count)
     sources = dry_sources(simulator.clips, chosen, simulator.device)
     recorder, keeper = Recorder(sources), ScoreKeeper(config.AUDIO.TARGET_MONO_RMS)
     motion = Player(agent, small, config).play(chosen, [recorder, keeper])
@@ -93,7 +90,7 @@ def _draw_episode(
     graph = simulator.scenes[episode.scene].graph
     title = f"{episode.scene}, episode {episode.episode_id}: target {record['target_class']}"
     nodes = graph.indices(record["nodes"])
-    sources = episode.source_nodes(graph, len(nodes))
+    sources = np.stack([graph.indices(row) for row in simulator.source_nodes(episode, len(nodes))])
     way = plots.map_figure(graph, nodes, np.array(record["rotations_deg"]), sources, title)
     plots.save_png(way, folder / "map.png")
     plots.save_png(plots.steps_figure(record, title), folder / "steps.png")

@@ -9,7 +9,12 @@ from typing import Any, Optional
 import numpy as np
 
 from audio_separation.errors import UserError
-from audio_separation.scenes.graph import NavGraph, quaternion_to_rotation, rotation_to_quaternion
+from audio_separation.scenes.graph import (
+    NavGraph,
+    quaternion_to_heading,
+    quaternion_to_rotation,
+    rotation_to_quaternion,
+)
 
 Point = tuple[float, float, float]
 
@@ -22,7 +27,7 @@ class Episode:
         episode_id: unique within its scene.
         scene: scene name.
         start_position: Habitat frame, metres.
-        start_rotation: 0, 90, 180 or 270 degrees.
+        start_rotation: 0, 90, 180 or 270 degrees; any heading where it was read as continuous.
         sounds: clip name of each source, without ``.wav``.
         start_seconds: second of the clip that plays at step 0, of each source.
         labels: class index of each source; -1 for a distractor of which the file does not tell it.
@@ -32,7 +37,7 @@ class Episode:
     episode_id: str
     scene: str
     start_position: Point
-    start_rotation: int
+    start_rotation: float
     sounds: tuple[str, ...]
     start_seconds: tuple[int, ...]
     labels: tuple[int, ...]
@@ -104,7 +109,7 @@ def _label(value: Any, where: str) -> int:
     return value
 
 
-def parse_episode(tree: Any, path: Path, number: int) -> Episode:
+def parse_episode(tree: Any, path: Path, number: int, continuous: bool = False) -> Episode:
     where = f"{path}: episode number {number}"
     where = f"{path}: episode '{_get(tree, 'episode_id', where)}'"
     info, goals = _get(tree, "info", where), _get(tree, "goals", where)
@@ -121,7 +126,8 @@ def parse_episode(tree: Any, path: Path, number: int) -> Episode:
     _get(info[0], "target_label", f"{where}, info 0,")
     labels = [_label(source.get("target_label", -1), f"{where}: target_label") for source in info]
     try:
-        rotation = quaternion_to_rotation(_get(tree, "start_rotation", where))
+        quaternion = _get(tree, "start_rotation", where)
+        rotation = quaternion_to_heading(quaternion) if continuous else quaternion_to_rotation(quaternion)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     return Episode(

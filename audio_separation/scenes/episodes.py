@@ -52,7 +52,11 @@ def read_episode_file(path: Path) -> dict:
 
 
 def load_episodes(
-    root: Union[Path, str], split: str, scenes: Optional[Sequence[str]] = None, limit: int = 0
+    root: Union[Path, str],
+    split: str,
+    scenes: Optional[Sequence[str]] = None,
+    limit: int = 0,
+    continuous: bool = False,
 ) -> list[Episode]:
     """Read the episodes of a split, from ``<split>.json.gz`` and ``content/<scene>.json.gz`` alike.
 
@@ -61,6 +65,7 @@ def load_episodes(
         split: ``train``, ``valHeard``, ...
         scenes: keep only these, in the order of the files; None for all.
         limit: keep only the first this many; 0 for all.
+        continuous: starts may have any heading.
 
     Raises:
         UserError: for missing, truncated or corrupt files, a missing key, no episode, or none in a
@@ -73,7 +78,11 @@ def load_episodes(
         raise UserError(f"episodes of split '{split}' not found at {index}; {CURE}")
     files = [index] if index.is_file() else []
     files += [f for f in content if scenes is None or f.name[: -len(".json.gz")] in scenes]
-    episodes = [parse_episode(e, f, i) for f in files for i, e in enumerate(read_episode_file(f)["episodes"])]
+    episodes = [
+        parse_episode(tree, file, i, continuous)
+        for file in files
+        for i, tree in enumerate(read_episode_file(file)["episodes"])
+    ]
     if scenes is not None:
         episodes = [e for e in episodes if e.scene in scenes]
         lacking = sorted(set(scenes) - {e.scene for e in episodes})
@@ -112,8 +121,12 @@ def save_episodes(
     _write_json_gz(folder / f"{split}.json.gz", index)
 
 
-def validate_episodes(episodes: Iterable[Episode], clips: Clips, graphs: Mapping[str, NavGraph]) -> None:
+def validate_episodes(
+    episodes: Iterable[Episode], clips: Clips, graphs: Mapping[str, NavGraph], continuous: bool = False
+) -> None:
     """Check every episode against the corpus and the graphs before anything runs.
+
+    With ``continuous`` positions need not be nodes.
 
     Raises:
         UserError: for a sound that the corpus lacks, a label of another class, a scene without a graph, or a
@@ -134,6 +147,8 @@ def validate_episodes(episodes: Iterable[Episode], clips: Clips, graphs: Mapping
                 )
         if episode.scene not in graphs:
             raise UserError(f"{where}: no navigation graph was loaded for that scene")
+        if continuous:
+            continue
         try:
             episode.start_node(graphs[episode.scene])
             episode.source_nodes(graphs[episode.scene], max(map(len, episode.source_paths)))

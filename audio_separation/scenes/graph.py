@@ -27,10 +27,26 @@ SNAP_M = 0.1  # a position this near to a node (horizontally) is that node
 SNAP_HEIGHT_M = 0.5  # and no further above or below: another storey is another node
 
 
-def rotation_to_quaternion(rotation_deg: int) -> list[float]:
+def rotation_to_quaternion(rotation_deg: float) -> list[float]:
     """Return ``[x, y, z, w]`` of a turn by ``rotation_deg`` counter-clockwise about +Y."""
     half = np.deg2rad(rotation_deg % 360) / 2
     return [0.0, float(np.sin(half)), 0.0, float(np.cos(half))]
+
+
+def quaternion_to_heading(quaternion: Sequence[float]) -> float:
+    """Return the rotation in [0, 360) degrees, to a millionth, of ``[x, y, z, w]``.
+
+    Raises:
+        UserError: if it is not a turn about +Y.
+    """
+    q = np.asarray(quaternion, dtype=np.float64)
+    if q.shape != (4,) or not np.isfinite(q).all() or abs(np.linalg.norm(q) - 1) > 1e-2:
+        raise UserError(f"a rotation should be a unit quaternion [x, y, z, w], found {list(quaternion)}")
+    if max(abs(q[0]), abs(q[2])) > 1e-2:
+        raise UserError(
+            f"a rotation should be a turn of some degrees about +Y, found quaternion {list(quaternion)}"
+        )
+    return round(float(np.rad2deg(2 * np.arctan2(q[1], q[3]))), 6) % 360
 
 
 def quaternion_to_rotation(quaternion: Sequence[float]) -> int:
@@ -39,12 +55,9 @@ def quaternion_to_rotation(quaternion: Sequence[float]) -> int:
     Raises:
         UserError: if it is not a quarter turn about +Y (within 1 degree).
     """
-    q = np.asarray(quaternion, dtype=np.float64)
-    if q.shape != (4,) or not np.isfinite(q).all() or abs(np.linalg.norm(q) - 1) > 1e-2:
-        raise UserError(f"a rotation should be a unit quaternion [x, y, z, w], found {list(quaternion)}")
-    degrees = float(np.rad2deg(2 * np.arctan2(q[1], q[3]))) % 360
+    degrees = quaternion_to_heading(quaternion)
     nearest = round(degrees / 90) * 90
-    if max(abs(q[0]), abs(q[2])) > 1e-2 or abs(degrees - nearest) > 1:
+    if abs(degrees - nearest) > 1:
         raise UserError(
             f"a rotation should be 0, 90, 180 or 270 degrees about +Y, found quaternion {list(quaternion)}"
         )

@@ -1,16 +1,22 @@
-"""The RGB-D cache of a scene: one view per node and rotation (DESIGN section 3)."""
+"""The RGB-D cache of a scene: one view per node and rotation (DESIGN section 3).
+
+It comes in two forms that hold the same arrays: SoundSpaces' pickle ``<scene>.pkl``, all of which is read, and
+the memory-mapped ``<scene>.safetensors`` (:mod:`audio_separation.scenes.mapped_observations`), which is taken
+where both are there.
+"""
 
 from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Mapping, NamedTuple, Optional
 
 import numpy as np
 
 from audio_separation.errors import UserError
 from audio_separation.scenes.graph import ROTATIONS_DEG, NavGraph
 from audio_separation.scenes.layout import write_atomic
+from audio_separation.scenes.mapped_observations import SUFFIX, check_views, open_mapped, write_mapped_views
 from audio_separation.scenes.unpickle import load_pickle
 
 MAX_DEPTH_M = 10.0  # depth is clipped there and divided by it
@@ -50,14 +56,57 @@ def _view(cache: dict, node: int, rotation: int, path: Path) -> tuple[np.ndarray
     return rgb[:, :, :3], depth.reshape(*rgb.shape[:2], 1)
 
 
+def mapped_path(path: Path | str) -> Path:
+    """Where the memory-mapped form of the cache ``<scene>.pkl`` lies."""
+    return Path(path).with_suffix(SUFFIX)
+
+
+def find_observations(path: Path | str) -> Optional[Path]:
+    """The file that :func:`load_observations` reads: the mapped form of ``<scene>.pkl``, the pickle, or None."""
+    return next((p for p in (mapped_path(path), Path(path)) if p.is_file()), None)
+
+
 def load_observations(path: Path | str, graph: NavGraph) -> Observations:
-    """Read the cache of the scene of ``graph``.
+    """Open the cache of the scene of ``graph``: the mapped form where it is there, else the pickle.
+
+    Args:
+        path: the pickle, ``scene_observations/<dataset>/<scene>.pkl``; the mapped form lies beside it.
+
+    Raises:
+        UserError: for an unreadable file, a missing (node, rotation), or views of wrong type or size.
+    """
+    found = find_observations(path)
+    if found is None:
+        raise UserError(
+            f"no RGB-D cache at {path}, nor {mapped_path(path).name} beside it; make one with "
+            "scripts/cache_observations.py"
+        )
+    return _load_mapped(found, graph) if found.suffix == SUFFIX else load_pickled(found, graph)
+
+
+def _load_mapped(path: Path, graph: NavGraph) -> Observations:
+    mapped = open_mapped(path)
+    if not np.array_equal(mapped.node_ids, graph.node_ids):
+        lost = sorted(set(graph.node_ids.tolist()) - set(mapped.node_ids.tolist()))
+        what = (
+            f"has no view for node {lost[0]}"
+            if lost
+            else "holds the nodes of another graph, or in another order"
+        )
+        raise UserError(
+            f"{path} {what}; cache the observations again (scripts/cache_observations.py --overwrite)"
+        )
+    return Observations(mapped.rgb, mapped.depth)
+
+
+def load_pickled(path: Path | str, graph: NavGraph) -> Observations:
+    """Read the pickle.
 
     RGBA loses its fourth channel. Depth in metres (SoundSpaces' own caching script stores the raw sensor;
     recognised by values above 1) is clipped to 10 m and divided by it.
 
     Raises:
-        UserError: for an unreadable file, a missing (node, rotation), or views of wrong type or size.
+        UserError: as :func:`load_observations`.
     """
     path = Path(path)
     cache = load_pickle(path)
@@ -76,9 +125,11 @@ def load_observations(path: Path | str, graph: NavGraph) -> Observations:
                     f"{node}, rotation {rotation} after {list(rgb.shape[2:4])}"
                 )
             rgb[v, k], depth[v, k] = one_rgb, one_depth
+    if np.isnan(depth.max()):
+        raise UserError(f"{path} has depths that are not numbers; cache the observations again")
     if depth.max() > 1.0 + 1e-6:
-        depth = np.clip(depth, 0.0, MAX_DEPTH_M) / np.float32(MAX_DEPTH_M)
-    return Observations(rgb, depth)
+        depth /= np.float32(MAX_DEPTH_M)
+    return Observations(rgb, np.clip(depth, 0.0, 1.0, out=depth))
 
 
 def write_observations(path: Path | str, graph: NavGraph, rgb: np.ndarray, depth: np.ndarray) -> None:
@@ -90,15 +141,31 @@ def write_observations(path: Path | str, graph: NavGraph, rgb: np.ndarray, depth
         rgb: uint8 [V, 4, H, W, 3].
         depth: float32 [V, 4, H, W, 1], 0 to 1 of 10 m.
     """
-    if rgb.dtype != np.uint8 or rgb.shape[:2] != (len(graph), 4) or rgb.shape[-1] != 3:
-        raise ValueError(
-            f"rgb should be uint8 [{len(graph)}, 4, H, W, 3], found {rgb.dtype} {list(rgb.shape)}"
-        )
-    if depth.shape != (*rgb.shape[:-1], 1) or depth.min() < 0 or depth.max() > 1:
-        raise ValueError(f"depth should be {[*rgb.shape[:-1], 1]} within 0..1, found {list(depth.shape)}")
+    _check_scene(graph, rgb, depth)
     cache = {
         (int(node), rotation): {"rgb": rgb[v, k].copy(), "depth": depth[v, k].astype(np.float32)}
         for v, node in enumerate(graph.node_ids)
         for k, rotation in enumerate(ROTATIONS_DEG)
     }
     write_atomic(Path(path), pickle.dumps(cache, protocol=4))
+
+
+def write_mapped(
+    path: Path | str,
+    graph: NavGraph,
+    rgb: np.ndarray,
+    depth: np.ndarray,
+    metadata: Optional[Mapping[str, str]] = None,
+) -> None:
+    """Write views in the memory-mapped form; arguments as those of :func:`write_observations`.
+
+    Args:
+        path: ``scene_observations/<dataset>/<scene>.safetensors``.
+        metadata: what is known of the views, such as ``renderer``.
+    """
+    _check_scene(graph, rgb, depth)
+    write_mapped_views(Path(path), graph.node_ids, rgb, depth, metadata)
+
+
+def _check_scene(graph: NavGraph, rgb: np.ndarray, depth: np.ndarray) -> None:
+    check_views(rgb, depth, (len(graph), len(ROTATIONS_DEG), *rgb.shape[2:4], 3))

@@ -22,7 +22,7 @@ from audio_separation.scenes.generate.plan import preset_named
 from audio_separation.scenes.generate.views import RESOLUTION, ROTATIONS, ViewRenderer
 from audio_separation.scenes.graph import load_graph, write_metadata
 from audio_separation.scenes.layout import DatasetPaths, write_atomic
-from audio_separation.scenes.observations import write_observations
+from audio_separation.scenes.observations import find_observations, write_observations
 
 FORMAT_VERSION = 1  # of what the generator draws; raise it when the same seed gives another home
 CHUNK = 3  # receivers or viewpoints a task: about a second of work
@@ -149,12 +149,12 @@ class SceneWriter:
         needed = (
             self.record_path,
             self.rir_path,
-            self.paths.observations(self.scene.name),
             self.paths.mesh(self.scene.name),
             self.record_path.with_name("points.txt"),
             self.record_path.with_name("graph.pkl"),
         )
-        return all(path.exists() for path in needed)
+        views = find_observations(self.paths.observations(self.scene.name))
+        return views is not None and all(path.exists() for path in needed)
 
     def write_rirs(self, parts: Iterable[list[tuple[acoustics.Key, np.ndarray]]]) -> None:
         """Stores the responses as they come, packed or as WAV tree, and notes their decay."""

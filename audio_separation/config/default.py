@@ -19,9 +19,8 @@ from audio_separation.errors import UserError
 
 
 def _data(c: CN) -> None:
-    c.DATASET = (
-        "homes"  # homes | mp3d | replica: the folder name in metadata/, binaural_rirs/, scene_observations/
-    )
+    # homes | mp3d | replica | one's own: the folder name in metadata/, binaural_rirs/, scene_observations/
+    c.DATASET = "homes"
     c.DATA = CN()
     c.DATA.ROOT = "data"  # audio_data/, passive_datasets/, active_datasets/, scene_datasets/
     c.DATA.SOUND_SPACES = "sound_spaces"  # binaural_rirs/, metadata/, scene_observations/
@@ -31,6 +30,7 @@ def _data(c: CN) -> None:
     c.DATA.SPLIT = "train"  # split of the active or passive dataset
     c.DATA.SOUNDS = "train"  # split of the corpus: train (= heard), valUnheard, testUnheard
     c.DATA.MAX_EPISODES = 0  # 0: all
+    c.DATA.SCENES = "all"  # all: each scene of the files must be on disk | present: use those that are
 
 
 def _audio(c: CN) -> None:
@@ -50,6 +50,9 @@ def _task(c: CN) -> None:
     c.TASK = CN()
     c.TASK.NAME = "near_target"
     c.TASK.EPISODE_STEPS = 20  # steps (= seconds of sound) an episode
+    # MOVE_FORWARD: ours (the straight neighbour first, then a diagonal) | published (the first that fits, in
+    # the order of the graph; a diagonal is never taken where its angle passes 360 degrees)
+    c.TASK.FORWARD_RULE = "ours"
 
 
 def _live(c: CN) -> None:
@@ -104,6 +107,7 @@ def _training(c: CN) -> None:
     c.PASSIVE.EPS = 1e-5
     c.PASSIVE.BATCH = 128  # over all ranks
     c.PASSIVE.MAX_GRAD_NORM = 0.8
+    c.PASSIVE.POINTS_PER_SCENE = 0  # the first this many datapoints of each scene; 0: all
     c.PASSIVE.NUM_STEPS = 20000  # gradient steps
     c.PASSIVE.LR_DECAY = False  # True: cosine to zero over NUM_STEPS
     c.PASSIVE.VAL_EVERY = 500  # steps

@@ -34,6 +34,7 @@ LEAST = {
     "POLICY.IMAGE_SIZE": 1,
     "POLICY.HIDDEN": 1,
     "PASSIVE.BATCH": 1,
+    "PASSIVE.POINTS_PER_SCENE": 0,
     "PASSIVE.NUM_STEPS": 1,
     "PASSIVE.VAL_EVERY": 1,
     "PASSIVE.VAL_SAMPLES": 1,
@@ -50,6 +51,8 @@ LEAST = {
 # the first may not exceed the second
 ORDERED = (("PPO.MINIBATCHES", "NUM_PROCESSES"), ("MEMORY.LOSS_STEPS", "MEMORY.SIZE"))
 CHOICES = {
+    "DATA.SCENES": ("all", "present"),
+    "TASK.FORWARD_RULE": ("ours", "published"),
     "SIMULATOR.TYPE": ("cached", "live"),
     "LIVE.COLLISIONS": ("freespace", "navmesh"),
     "LIVE.SIGHT": ("raycast", "habitat"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Iterable, Optional, Sequence
 
@@ -17,6 +18,7 @@ from audio_separation.scenes.episodes import Episode, load_episodes, validate_ep
 from audio_separation.scenes.graph import load_graph
 from audio_separation.scenes.layout import DatasetPaths, paths_from_config
 from audio_separation.scenes.observations import load_observations
+from audio_separation.scenes.splits import check_scene_splits, select_scenes
 
 
 def check_task(config: CfgNode) -> None:
@@ -63,10 +65,38 @@ def load_scenes(paths: DatasetPaths, names: Iterable[str], images: bool) -> dict
     return scenes
 
 
+def use_scenes(
+    config: CfgNode, split: str, found: Iterable[str], where: Path, responses: bool = True, views: bool = True
+) -> set[str]:
+    """The scenes to use out of those that the files ``where`` of ``split`` name, by ``DATA.SCENES``.
+
+    Says which are left out, once however many processes there are. ``responses`` and ``views`` tell what is
+    needed on disk besides points and graph.
+
+    Raises:
+        UserError: for a scene that belongs to another split, or one without data on disk.
+    """
+    paths, scenes = paths_from_config(config), sorted(set(found))
+    check_scene_splits(paths, split, scenes, where)
+    chosen = select_scenes(paths, scenes, config.DATA.SCENES, responses, views)
+    if len(chosen) < len(scenes) and config.VERBOSE and os.environ.get("RANK", "0") == "0":
+        left_out = ", ".join(sorted(set(scenes) - set(chosen)))
+        print(f"{where}: {len(chosen)} of {len(scenes)} scenes are on disk; left out: {left_out}", flush=True)
+    return set(chosen)
+
+
 def load_task_episodes(config: CfgNode) -> list[Episode]:
-    """Read the episodes of ``DATA.SPLIT``, at most ``DATA.MAX_EPISODES``."""
+    """Read the episodes of ``DATA.SPLIT`` in the scenes that ``DATA.SCENES`` admits, at most ``DATA.MAX_EPISODES``.
+
+    Raises:
+        UserError: for missing or broken files, an episode in a scene of another split, or one without data.
+    """
     paths = paths_from_config(config)
     episodes = load_episodes(paths.active_root, config.DATA.SPLIT)
+    folder, cached = paths.active(config.DATA.SPLIT), config.SIMULATOR.TYPE == "cached"
+    views = cached and config.POLICY.VISION != "none"
+    chosen = use_scenes(config, config.DATA.SPLIT, (e.scene for e in episodes), folder, cached, views)
+    episodes = [episode for episode in episodes if episode.scene in chosen]
     if config.DATA.MAX_EPISODES:
         # spread over the file, so that every scene stays represented
         count = min(config.DATA.MAX_EPISODES, len(episodes))
@@ -117,4 +147,5 @@ def build_simulator(
         num_envs,
         episode_steps=config.TASK.EPISODE_STEPS,
         target_bin=target_bin,
+        forward_rule=config.TASK.FORWARD_RULE,
     )

@@ -109,26 +109,35 @@ def parse_points(tree: Any, scene: str, path: Path, limit: int = 0) -> PassivePo
     return PassivePoints((scene,), np.zeros(len(points), dtype=np.int64), receiver, azimuth, sources)
 
 
+def passive_scenes(root: Union[Path, str], split: str) -> list[str]:
+    """Sorted names of the scenes of which ``<root>/<split>`` holds datapoints.
+
+    Raises:
+        UserError: if there is none.
+    """
+    folder = Path(root) / split
+    scenes = sorted(f.stem for f in folder.glob("*.pkl"))
+    if not scenes:
+        raise UserError(f"passive datapoints of split '{split}' not found at {folder}; {CURE}")
+    return scenes
+
+
 def load_passive(
     root: Union[Path, str], split: str, scenes: Optional[Sequence[str]] = None, limit_per_scene: int = 0
 ) -> PassivePoints:
-    """Read ``<root>/<split>/<scene>.pkl`` of the named scenes (None: all that are there).
+    """Read ``<root>/<split>/<scene>.pkl`` of the named scenes, at least one (None: all that are there).
 
     Args:
         root: folder of the dataset version, ``data/passive_datasets/<version>``.
         split: ``train``, ``val`` or ``test``.
         scenes: scene names.
-        limit_per_scene: keep only the first this many of each (published: 30,000 for training, 1,000 for
-            validation); 0 for all.
+        limit_per_scene: keep only the first this many of each (published: 30,000); 0 for all.
 
     Raises:
         UserError: for missing, corrupt or hostile files, missing keys, or differing numbers of sources.
     """
     folder = Path(root) / split
-    if scenes is None:
-        scenes = sorted(f.stem for f in folder.glob("*.pkl"))
-    if not scenes:
-        raise UserError(f"passive datapoints of split '{split}' not found at {folder}; {CURE}")
+    scenes = passive_scenes(root, split) if scenes is None else scenes
     parts = []
     for scene in scenes:
         path = folder / f"{scene}.pkl"

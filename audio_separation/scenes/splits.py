@@ -8,6 +8,7 @@ from typing import Iterable, Mapping, Sequence
 
 from audio_separation.errors import UserError
 from audio_separation.scenes.layout import DatasetPaths, write_atomic
+from audio_separation.scenes.observations import find_observations
 
 SPLITS = ("train", "val", "test")
 
@@ -144,39 +145,23 @@ def select_scenes(
     Args:
         paths: of the dataset.
         found: scenes of the episodes or datapoints.
-        which: ``all``: every one must be on disk; ``present``: those that are; else names, comma-separated.
+        which: ``DATA.SCENES``: ``all``: every one must be on disk; ``present``: those that are.
         responses: whether RIRs are needed besides points and graph.
         views: whether RGB-D is.
 
     Raises:
-        UserError: a scene that is asked for has no data on disk, or is not among ``found``; none is left.
+        UserError: a scene has no data on disk; with ``present``, if none has.
     """
     scenes = sorted(set(found))
-    if which not in ("all", "present"):
-        named = sorted({name.strip() for name in which.split(",")} - {""})
-        unknown = [name for name in named if name not in scenes]
-        if unknown or not named:
-            raise UserError(
-                f"DATA.SCENES is {which!r}, expected all, present or scenes with commas between them, out of "
-                f"{', '.join(scenes[:5])}{', ...' if len(scenes) > 5 else ''}"
-            )
-        scenes = named
-    lacking = {scene: parts for scene in scenes if (parts := _missing_parts(paths, scene, responses, views))}
-    if which == "present":
-        scenes = [scene for scene in scenes if scene not in lacking]
-        lacking = {} if scenes else lacking
-    if lacking:
+    lacking = {s: parts for s in scenes if (parts := _missing_parts(paths, s, responses, views))}
+    if lacking and (which == "all" or len(lacking) == len(scenes)):
         name, parts = next(iter(lacking.items()))
         raise UserError(
-            f"{len(lacking)} of the scenes needed lack data on disk, such as {name}: "
+            f"{len(lacking)} of {len(scenes)} scenes lack data on disk, such as {name}: "
             f"{' and '.join(map(str, parts))} not found; {paths.cure}"
-            + (
-                ""
-                if which == "present"
-                else "; or give DATA.SCENES present to use only the scenes that are there"
-            )
+            + ("; or give DATA.SCENES present to use the others only" if len(lacking) < len(scenes) else "")
         )
-    return scenes
+    return [scene for scene in scenes if scene not in lacking]
 
 
 def _missing_parts(paths: DatasetPaths, scene: str, responses: bool, views: bool) -> list[Path]:
@@ -184,6 +169,6 @@ def _missing_parts(paths: DatasetPaths, scene: str, responses: bool, views: bool
     rirs, view = paths.rirs_root / scene, paths.observations(scene)
     if responses and not rirs.is_dir() and not rirs.with_name(f"{scene}.safetensors").is_file():
         missing.append(rirs)
-    if views and not any(view.parent.glob(f"{scene}.*")):  # a pickle, or another form of the same
+    if views and find_observations(view) is None:
         missing.append(view)
     return missing

@@ -14,13 +14,13 @@ from yacs.config import CfgNode
 from audio_separation.audio.clips import ClipLibrary
 from audio_separation.audio.metrics import stft_l2
 from audio_separation.audio.render import BinauralRenderer
-from audio_separation.envs.build import build_renderer, check_task, open_clips
+from audio_separation.envs.build import build_renderer, check_task, open_clips, use_scenes
 from audio_separation.envs.rewards import mixture_estimate
 from audio_separation.models.build import build_separator
 from audio_separation.models.precision import network_precision
 from audio_separation.models.separator import rms_level, separator_loss
 from audio_separation.scenes.layout import paths_from_config
-from audio_separation.scenes.passive import PassivePoints, load_passive
+from audio_separation.scenes.passive import PassivePoints, load_passive, passive_scenes
 from audio_separation.training import distributed
 from audio_separation.training.checkpoint import load_state, require, restore, save_checkpoint
 from audio_separation.training.distributed import World
@@ -163,7 +163,10 @@ class PassiveTrainer:
 
     # ---- data and state -----------------------------------------------------------------------------
     def _load_points(self, split: str) -> PassivePoints:
-        return load_passive(paths_from_config(self.config).passive_root, split)
+        paths = paths_from_config(self.config)
+        found = passive_scenes(paths.passive_root, split)
+        scenes = use_scenes(self.config, split, found, paths.passive(split), views=False)
+        return load_passive(paths.passive_root, split, sorted(scenes), self.config.PASSIVE.POINTS_PER_SCENE)
 
     def _validation_set(self, name: str, points: PassivePoints, clips: ClipLibrary) -> ValidationSet:
         count = self.config.PASSIVE.VAL_SAMPLES

@@ -78,10 +78,11 @@ class RayTriangles:
     def picture(
         self, camera: np.ndarray, rotation_deg: float, resolution: int, fov_deg: float
     ) -> dict[str, np.ndarray]:
-        """The RGB-D view from ``camera`` [3], coloured by :meth:`colours`; black and 10 m where nothing is hit.
+        """The RGB-D view from ``camera`` [3], coloured by :meth:`colours`.
 
         Returns:
-            {"rgb": uint8 [H, W, 3], "depth": float32 [H, W, 1]}, depth clipped to 0-10 m and divided by 10.
+            {"rgb": uint8 [H, W, 3], "depth": float32 [H, W, 1]}, depth clipped to 0-10 m and divided by 10. Where
+            nothing is hit (holes of a scan), rgb is black and depth 0, as habitat-sim has it.
         """
         rays = camera_rays(rotation_deg, resolution, fov_deg)
         depth, hit = self.depth_along(camera, rays)
@@ -90,6 +91,7 @@ class RayTriangles:
         pixel_m = depth[found] * 2 * np.tan(np.radians(fov_deg) / 2) / resolution
         colour[found] = self.colours(camera + depth[found, None] * rays[found], hit[found], pixel_m)
         rgb = np.clip(np.round(255 * colour), 0, 255).astype(np.uint8)
+        depth[~found] = 0.0
         clipped = (np.clip(depth, 0.0, MAX_DEPTH_M) / MAX_DEPTH_M).astype(np.float32)
         return {
             "rgb": rgb.reshape(resolution, resolution, 3),
@@ -133,7 +135,7 @@ class RayCaster(RayTriangles):
             rotation_deg: counter-clockwise about +Y; 0 looks along -Z.
 
         Returns:
-            {"rgb": uint8 [H, W, 3], "depth": float32 [H, W, 1]}, depth clipped to 0-10 m and divided by 10.
+            As :meth:`picture`.
         """
         return self.picture(np.asarray(camera_position, float), rotation_deg, resolution, fov_deg)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from audio_separation.scenes.generate.home import CAMERA_HEIGHT_M, Home, make_home
+from audio_separation.scenes.datasets import CAMERA_HEIGHT_M
+from audio_separation.scenes.generate.home import Home, make_home
 from audio_separation.scenes.generate.materials import make_palette
 from audio_separation.scenes.generate.mesh import build_mesh
 from audio_separation.scenes.generate.plan import PRESETS, Cells, Plan, Rect, Room, Window

@@ -15,6 +15,8 @@ from audio_separation.errors import UserError
 
 _CURE = "make one with scripts/generate_homes.py or scripts/prepare_audio.py"
 _DISTRACTOR_ONLY = ("esc",)  # AAViDSS: environmental sounds are never a target
+# class lists of published corpora, by the names of their folders: AAViDSS and Move2Hear (CLASS_NAMES_TO_LABELS)
+_PUBLISHED = Path(__file__).parent / "classes"
 
 
 class ClipSource(Protocol):
@@ -33,8 +35,9 @@ class ClipLibrary:
         split: ``train`` (= heard), ``valUnheard`` or ``testUnheard``.
 
     Clip names carry no ``.wav``; names that do are accepted. A class's label is its position in ``classes``:
-    the order of ``root/classes.json`` where there is one, else the sorted classes of the ``train`` split
-    with those that are only ever distractors last.
+    the order of ``root/classes.json`` where there is one, else the published order where ``root`` has the name of
+    a published corpus, else the sorted classes of the ``train`` split with those that are only ever distractors
+    last.
 
     Raises:
         UserError: the folder is missing or has no clips, ``classes.json`` is malformed, or a clip's class is
@@ -117,7 +120,15 @@ class ClipLibrary:
 
 
 def clip_folder(root: Path, split: str) -> Path:
-    """Return the folder of a split's clips in the corpus ``root``."""
+    """Return the folder of a split's clips in the corpus ``root``.
+
+    Move2Hear's corpus has clips of one second only, right below ``root``, and calls the unheard splits ``val`` and
+    ``test``: there ``valUnheard`` is ``root/val_preprocessed``.
+    """
+    if not (root / "min20s_clips").is_dir():
+        for name in (split, split.removesuffix("Unheard")):
+            if (root / f"{name}_preprocessed").is_dir():
+                return root / f"{name}_preprocessed"
     return root / "min20s_clips" / f"{split}_preprocessed"
 
 
@@ -128,8 +139,9 @@ def read_classes(root: Path) -> tuple[list[str], set[str]]:
         UserError: ``classes.json`` is malformed, or there is neither it nor a ``train`` split to take them from.
     """
     path = root / "classes.json"
-    if path.is_file():
-        return _parse_classes(path)
+    for known in (path, _PUBLISHED / f"{root.name}.json"):
+        if known.is_file():
+            return _parse_classes(known)
     train = clip_folder(root, "train")
     if not train.is_dir():
         # labels count the classes of `train`; those of another split alone would be other labels

@@ -98,7 +98,8 @@ def _get(tree: Any, key: str, where: str) -> Any:
 
 
 def _second(value: Any, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < 0:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1e9 or value != int(value):
         raise UserError(f"{where} should be a whole number of seconds from 0, found {value!r}")
     return int(value)
 
@@ -107,6 +108,16 @@ def _label(value: Any, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise UserError(f"{where} should be a class index, found {value!r}")
     return value
+
+
+def _start_seconds(info: list, where: str) -> list[int]:
+    # Move2Hear's clips last one second, so its episodes tell no second; they tell the distance to the target
+    if "geodesic_distance" in info[0] and not any("start_idx" in source for source in info):
+        return [0] * len(info)
+    return [
+        _second(_get(x, "start_idx", f"{where}, info {s},"), f"{where}: start_idx")
+        for s, x in enumerate(info)
+    ]
 
 
 def parse_episode(tree: Any, path: Path, number: int, continuous: bool = False) -> Episode:
@@ -118,10 +129,7 @@ def parse_episode(tree: Any, path: Path, number: int, continuous: bool = False) 
             f"{where} should list as many 'goals' as 'info' entries, one per source, and at least one"
         )
     sounds = [str(_get(source, "sound", f"{where}, info {s},")) for s, source in enumerate(info)]
-    seconds = [
-        _second(_get(x, "start_idx", f"{where}, info {s},"), f"{where}: start_idx")
-        for s, x in enumerate(info)
-    ]
+    seconds = _start_seconds(info, where)
     # the published files may leave out the label of a distractor: nothing uses it
     _get(info[0], "target_label", f"{where}, info 0,")
     labels = [_label(source.get("target_label", -1), f"{where}: target_label") for source in info]

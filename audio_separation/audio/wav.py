@@ -16,6 +16,8 @@ import soundfile
 from audio_separation.errors import UserError
 
 _UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # what streaming writers leave in the data chunk's size
+_CODINGS = {1: "int", 3: "float"}
+_EXTENSIBLE = 0xFFFE  # the coding is told further on
 _HEADER_BYTES = 4096  # read at once: the chunks before the samples are small
 
 
@@ -32,7 +34,7 @@ class BrokenWav(UserError):
         self.kind, self.fault = kind, fault
 
     @classmethod
-    def of_file(cls, path: Path, kind: str, fault: str, cure: str) -> BrokenWav:
+    def of_file(cls, path: Path | str, kind: str, fault: str, cure: str) -> BrokenWav:
         """Return the error of a file: "<path> is truncated (...): <cure>"."""
         return cls(f"{path} {fault}: {cure}", kind, fault)
 
@@ -42,6 +44,7 @@ class WavHeader(NamedTuple):
 
     rate: int  # Hz
     channels: int
+    sample_format: str  # int16, float32, ...
     frames: int  # samples of each channel
     size: int  # bytes of the file
 
@@ -59,6 +62,7 @@ def _walk_chunks(file: BinaryIO) -> WavHeader:
     if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
         raise _Fault("not_wav", "is not a WAV file (no RIFF/WAVE header)")
     rate = channels = frame_bytes = 0
+    sample_format = ""
     while True:
         chunk = file.read(8)
         if len(chunk) < 8:
@@ -66,9 +70,12 @@ def _walk_chunks(file: BinaryIO) -> WavHeader:
         name, length = struct.unpack("<4sI", chunk)
         begin = file.tell()
         if name == b"fmt " and length >= 16:
-            body = file.read(16)
-            if len(body) == 16:
-                _, channels, rate, _, frame_bytes, _ = struct.unpack("<HHIIHH", body)
+            body = file.read(min(length, 26))
+            if len(body) >= 16:
+                coding, channels, rate, _, frame_bytes, bits = struct.unpack("<HHIIHH", body[:16])
+                if coding == _EXTENSIBLE and len(body) == 26:
+                    (coding,) = struct.unpack("<H", body[24:])
+                sample_format = f"{_CODINGS.get(coding, f'coding {coding}, ')}{bits}"
         if name == b"data":
             break
         file.seek(begin + length + length % 2)
@@ -82,10 +89,10 @@ def _walk_chunks(file: BinaryIO) -> WavHeader:
     stored = left if length in _UNKNOWN_SIZES else length
     if stored < frame_bytes:
         raise _Fault("empty", "is empty, it holds no sample")
-    return WavHeader(rate, channels, stored // frame_bytes, size)
+    return WavHeader(rate, channels, sample_format, stored // frame_bytes, size)
 
 
-def read_wav_header(path: Path, cure: str) -> WavHeader:
+def read_wav_header(path: Path | str, cure: str) -> WavHeader:
     """Read what the file says of itself and see that all its samples are there; they are not looked at.
 
     ``cure`` ends the error's sentence: what the user should do about such a file.
@@ -106,7 +113,7 @@ def read_wav_header(path: Path, cure: str) -> WavHeader:
         ) from None
 
 
-def read_wav(path: Path, dtype: str, cure: str) -> tuple[np.ndarray, int, str]:
+def read_wav(path: Path | str, dtype: str, cure: str) -> tuple[np.ndarray, int, str]:
     """Read ``path`` -> (samples ``[L, C]`` of ``dtype``, rate in Hz, libsndfile's name of the sample format).
 
     Raises:

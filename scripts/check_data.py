@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Check a dataset: what is missing, corrupt or inconsistent, scene by scene, with a cure for each.
+
+    python scripts/check_data.py                                     # the generated homes
+    python scripts/check_data.py --dataset mp3d --quick              # headers and lists: an overview
+    python scripts/check_data.py --dataset mp3d --json faults.json   # every sample and checksum
+    python scripts/check_data.py --dataset mp3d --scenes 17DRP5sb8fy # one scene, as a cluster job would
+
+Nothing is changed, and nothing that a pickle holds is run. Exit status: 0 where all is sound, 1 where there are
+faults (notes are none), 2 for a wrong command line, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Optional
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from audio_separation.config import default_config
+from audio_separation.errors import UserError
+from audio_separation.scenes.generate.parallel import BACKENDS
+
+
+def parse_arguments(arguments: Optional[list[str]] = None) -> argparse.Namespace:
+    """The command line; ``--help`` explains every option."""
+    defaults = default_config()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", type=Path, default=Path(defaults.DATA.ROOT), help="folder data/ (%(default)s)")
+    add(
+        "--sound-spaces",
+        type=Path,
+        default=Path(defaults.DATA.SOUND_SPACES),
+        help="folder sound_spaces/ (%(default)s)",
+    )
+    add(
+        "--dataset",
+        default=defaults.DATASET,
+        help="mp3d, replica, homes, or the name of your own (%(default)s)",
+    )
+    add("--corpus", default=defaults.DATA.CORPUS, help="folder in data/audio_data (%(default)s)")
+    add(
+        "--passive",
+        default=defaults.DATA.PASSIVE_VERSION,
+        help="folder in data/passive_datasets (%(default)s)",
+    )
+    add("--active", default=defaults.DATA.ACTIVE_VERSION, help="folder in data/active_datasets (%(default)s)")
+    add("--scenes", nargs="+", metavar="SCENE", help="only these (all that there are)")
+    add(
+        "--quick",
+        action="store_true",
+        help="read headers and lists only: silent or NaN samples, checksums and details of the JSON Schema are "
+        "not looked at",
+    )
+    add("--jobs", type=int, default=-1, help="processes (-1: one a core)")
+    add(
+        "--backend",
+        choices=BACKENDS,
+        default="loky",
+        help="joblib backend: processes of this machine, or the Dask cluster at DASK_SCHEDULER_ADDRESS "
+        "(%(default)s)",
+    )
+    add("--json", type=Path, metavar="FILE", help="also write everything here; replaced where it is there")
+    return parser.parse_args(arguments)
+
+
+def check(options: argparse.Namespace) -> int:
+    """Check, print and write; returns the exit status."""
+    # heavy imports wait until the command line is known to be good
+    from audio_separation.scenes.check.report import text, tree
+    from audio_separation.scenes.check.run import Options, check_tree
+    from audio_separation.scenes.layout import DatasetPaths, write_atomic
+
+    if options.jobs == 0 or options.jobs < -1:
+        raise UserError(f"--jobs {options.jobs}: expected a number of processes, or -1 for one a core")
+    paths = DatasetPaths(
+        options.data, options.sound_spaces, options.dataset, options.corpus, options.passive, options.active
+    )
+    report = check_tree(paths, Options(options.scenes, options.quick, options.jobs, options.backend))
+    print(text(report))
+    if options.json is not None:
+        write_atomic(options.json, (json.dumps(tree(report), indent=1) + "\n").encode())
+    return 0 if report.sound else 1
+
+
+def main(arguments: Optional[list[str]] = None) -> int:
+    """Run the command line; exit status 0 (sound), 1 (faults), 2 (bad input) or 130 (Ctrl-C)."""
+    options = parse_arguments(arguments)
+    try:
+        return check(options)
+    except UserError as error:
+        print(f"check_data: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"check_data: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("check_data: stopped; nothing was changed", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -31,8 +31,7 @@ def register() -> None:
     Raises:
         ImportError: where habitat-lab or habitat-sim is not installed.
     """
-    from audio_separation.envs.habitat import gym_env  # noqa: F401 - registers on import, like all below
-    from audio_separation.envs.habitat.configs import store_configs
+    from audio_separation.envs.habitat.configs import store_configs  # whose imports register
 
     store_configs()
 

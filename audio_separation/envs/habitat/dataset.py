@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 import attr
+import numpy as np
 from habitat.config.default_structured_configs import DatasetConfig
-from habitat.core.dataset import ALL_SCENES_MASK, Dataset
+from habitat.core.dataset import ALL_SCENES_MASK, Dataset, EpisodeIterator
 from habitat.core.registry import registry
 from habitat.core.utils import not_none_validator
 from habitat.tasks.nav.nav import NavigationEpisode, NavigationGoal
@@ -29,8 +31,9 @@ class AudioSeparationDatasetConfig(DatasetConfig):
     """Which episodes are played, on which data.
 
     ``exp_config`` and ``overrides`` are a YAML file and KEY VALUE words of our config tree, relative paths from the
-    working directory; ``split`` is explained in :func:`settings.task_config`. ``content_scenes`` keeps the
-    episodes of some scenes, as everywhere in habitat-lab. ``data_path`` and ``scenes_dir`` are not used: ``DATA.*``
+    working directory; ``split`` is explained in :func:`settings.task_config`. ``images=False`` reads no pictures:
+    for sound alone, without the rgb and depth sensors. ``content_scenes`` keeps the episodes of some scenes, as
+    everywhere in habitat-lab. ``data_path`` and ``scenes_dir`` are not used: ``DATA.*``
     and ``DATASET`` of our tree say where the data lies.
     """
 
@@ -38,6 +41,7 @@ class AudioSeparationDatasetConfig(DatasetConfig):
     split: str = ""
     exp_config: str = ""
     overrides: List[str] = field(default_factory=list)
+    images: bool = True
     data_path: str = ""
     scenes_dir: str = ""
 
@@ -135,6 +139,13 @@ class AudioSeparationDataset(Dataset[AudioSeparationEpisode]):
                 )
         _validate(settings, records)
         self.episodes = [to_habitat(record) for record in records]
+
+    def get_episode_iterator(self, *args: Any, **kwargs: Any) -> EpisodeIterator:
+        """habitat-lab's iterator, which takes a seed of 0 for none: the order would be another one each time."""
+        if kwargs.get("seed") == 0:
+            random.seed(0)
+            np.random.seed(0)  # noqa: NPY002 - habitat-lab draws from the global generators
+        return super().get_episode_iterator(*args, **kwargs)
 
     @classmethod
     def get_scenes_to_load(cls, config: Any) -> List[str]:

@@ -10,9 +10,6 @@ from habitat.core.environments import RLTaskEnv
 from habitat.core.registry import registry
 from habitat.gym.gym_wrapper import HabGymWrapper
 
-# imported for what they register
-from audio_separation.envs.habitat import measures, sensors, task  # noqa: F401
-
 
 class _PictureWrapper(HabGymWrapper):
     """habitat-lab's wrapper renders every array observed as a picture; spectrograms are none."""

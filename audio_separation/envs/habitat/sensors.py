@@ -44,7 +44,7 @@ class _PartSensor(Sensor):
         spaces = observation_space(self._sim.batch).spaces
         if self.part not in spaces:
             raise UserError(
-                f"the sensor {self.part} needs pictures, but habitat.simulator.images is false: set it to true or "
+                f"the sensor {self.part} needs pictures, but habitat.dataset.images is false: set it to true or "
                 f"drop the sensor (override ~habitat.task.lab_sensors.{self.part})"
             )
         return _gym_space(spaces[self.part])

@@ -20,14 +20,22 @@ def task_config(node: Any) -> CfgNode:
 
     Args:
         node: has ``exp_config`` (a YAML file of ours, or empty: the defaults), ``split`` (empty: that of the
-            YAML; otherwise also the corpus split is chosen, see :func:`sounds_of_split`) and ``overrides`` (KEY
-            VALUE words, which have the last word).
+            YAML; otherwise also the corpus split is chosen, see :func:`sounds_of_split`), ``images`` (false: as
+            with ``POLICY.VISION none`` no pictures are needed) and ``overrides`` (KEY VALUE words, which have the
+            last word).
 
     Raises:
-        UserError: for a missing file, an unknown key or a wrong value.
+        UserError: for a missing file, an unknown key or a wrong value, and for a live simulator.
     """
     chosen = ["DATA.SPLIT", node.split, "DATA.SOUNDS", sounds_of_split(node.split)] if node.split else []
+    chosen += [] if node.images else ["POLICY.VISION", "none"]
     try:
-        return get_config(node.exp_config or None, [*chosen, *node.overrides])
+        config = get_config(node.exp_config or None, [*chosen, *node.overrides])
     except UserError as error:
         raise UserError(f"habitat.dataset.exp_config, split and overrides: {error}") from None
+    if config.SIMULATOR.TYPE != "cached":
+        raise UserError(
+            f"SIMULATOR.TYPE is {config.SIMULATOR.TYPE}, but habitat-lab's interface here plays the cached one; for "
+            "continuous poses use audio_separation.envs.live"
+        )
+    return config

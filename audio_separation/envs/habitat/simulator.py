@@ -32,16 +32,15 @@ from audio_separation.scenes.layout import paths_from_config
 class AudioSeparationSimConfig(SimulatorConfig):
     """The simulator's part; what data it plays on follows ``habitat.dataset``.
 
-    ``images=False`` reads no pictures: for sound alone, without the rgb and depth sensors. Turns are of 90 degrees
-    and forward moves follow the edges of the navigation graph (1 m in homes and MP3D, 0.5 m in Replica), whatever
-    ``turn_angle`` and ``forward_step_size`` say.
+    Turns are of 90 degrees and forward moves follow the edges of the navigation graph (1 m in homes and MP3D, 0.5 m
+    in Replica), whatever ``turn_angle`` and ``forward_step_size`` say.
     """
 
     type: str = "AudioSeparationSim-v0"
     exp_config: str = "${habitat.dataset.exp_config}"
     overrides: List[str] = field(default_factory=lambda: II("habitat.dataset.overrides"))
     split: str = "${habitat.dataset.split}"
-    images: bool = True
+    images: bool = field(default_factory=lambda: II("habitat.dataset.images"))
     turn_angle: int = 90
     forward_step_size: float = 1.0
     agents: Dict[str, AgentConfig] = field(default_factory=lambda: {"main_agent": AgentConfig()})
@@ -153,7 +152,7 @@ class AudioSeparationSim(Simulator):
         if mode not in ("rgb", "rgb_array"):
             raise ValueError(f"render modes are rgb and rgb_array, got {mode!r}")
         if self.observation.rgb is None:
-            raise RuntimeError("nothing to render: habitat.simulator.images is false")
+            raise RuntimeError("nothing to render: habitat.dataset.images is false")
         return self.observation.rgb[0].cpu().numpy().copy()
 
     def close(self, destroy: bool = True) -> None:

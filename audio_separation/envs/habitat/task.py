@@ -9,6 +9,9 @@ from habitat.config.default_structured_configs import TaskConfig
 from habitat.core.registry import registry
 from habitat.tasks.nav.nav import NavigationTask
 
+# a worker process that unpickles a config imports the modules of its classes, and finds all that is registered there
+from audio_separation.envs.habitat import gym_env  # noqa: F401
+
 
 @dataclass
 class AudioSeparationTaskConfig(TaskConfig):

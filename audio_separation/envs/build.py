@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Iterable, Optional, Sequence
+from typing import Iterable, Mapping, Optional, Sequence
 
 import torch
 from yacs.config import CfgNode
@@ -92,7 +92,8 @@ def load_task_episodes(config: CfgNode) -> list[Episode]:
         UserError: for missing or broken files, an episode in a scene of another split, or one without data.
     """
     paths = paths_from_config(config)
-    episodes = load_episodes(paths.active_root, config.DATA.SPLIT)
+    live = config.SIMULATOR.TYPE == "live"
+    episodes = load_episodes(paths.active_root, config.DATA.SPLIT, continuous=live)
     folder, cached = paths.active(config.DATA.SPLIT), config.SIMULATOR.TYPE == "cached"
     views = cached and config.POLICY.VISION != "none"
     chosen = use_scenes(config, config.DATA.SPLIT, (e.scene for e in episodes), folder, cached, views)
@@ -133,13 +134,20 @@ def build_simulator(
     check_task(config)
     paths = paths_from_config(config)
     clips = open_clips(config)
-    scenes = load_scenes(paths, (episode.scene for episode in episodes), images)
+    names, live = {episode.scene for episode in episodes}, config.SIMULATOR.TYPE == "live"
+    if live:  # only then are the ray caster and the generator of homes needed
+        from audio_separation.envs.live.build import build_live_simulator, load_live_scenes
+
+        live_scenes = load_live_scenes(config, names, images)
+    scenes: Mapping[str, Scene] = live_scenes if live else load_scenes(paths, names, images)
     folder = paths.active(config.DATA.SPLIT)
     try:
-        validate_episodes(episodes, clips, {name: scene.graph for name, scene in scenes.items()})
+        validate_episodes(episodes, clips, {name: scene.graph for name, scene in scenes.items()}, live)
     except UserError as error:
         raise UserError(f"{folder}: {error} (corpus {clips.folder})") from None
     _check_sources(episodes, folder)
+    if live:
+        return build_live_simulator(live_scenes, clips, config, num_envs, device, target_bin)
     return BatchSimulator(
         scenes,
         clips,

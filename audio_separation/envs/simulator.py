@@ -8,7 +8,7 @@ observation never changes anything; only :meth:`begin` and :meth:`move` do.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Optional, Sequence
+from typing import Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 import torch
@@ -79,7 +79,7 @@ def relative_pose(
 class _Map:
     """The navigation graphs of all scenes as one: nodes are numbered through, scene by scene."""
 
-    def __init__(self, scenes: dict[str, Scene], forward_rule: str):
+    def __init__(self, scenes: Mapping[str, Scene], forward_rule: str):
         graphs = [scene.graph for scene in scenes.values()]
         sizes = [len(graph) for graph in graphs]
         self.first = dict(zip(scenes, np.cumsum([0, *sizes]).tolist()))  # scene -> number of its node index 0
@@ -96,7 +96,7 @@ class _Views(NamedTuple):
     depth: Tensor  # [4 V, H, W, 1] float32
 
 
-def _device_views(scenes: dict[str, Scene], device: torch.device) -> dict[str, _Views]:
+def _device_views(scenes: Mapping[str, Scene], device: torch.device) -> dict[str, _Views]:
     """The views of each scene; empty where one has none."""
     images = {name: scene.images for name, scene in scenes.items() if scene.images is not None}
     if len(images) < len(scenes):
@@ -125,7 +125,7 @@ class BatchSimulator:
 
     def __init__(
         self,
-        scenes: dict[str, Scene],
+        scenes: Mapping[str, Scene],
         clips: ClipLibrary,
         renderer: BinauralRenderer,
         num_envs: int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import networkx as nx
@@ -65,10 +66,10 @@ def _draw_home(
     character = character or str(rng.choice(list(CHARACTERS)))
     walls = wall_rects(plan)
     placed = _furnish(rng, plan, character, walls, preset.nodes[0])
-    coarse = navigation_graph(plan, _obstacles(placed), 1.0, walls)
+    coarse = navigation_graph(plan, obstacles(placed), 1.0, walls)
     if not preset.nodes[0] <= len(coarse) <= preset.nodes[1]:
         return None
-    graph = coarse if spacing_m == 1.0 else navigation_graph(plan, _obstacles(placed), spacing_m, walls)
+    graph = coarse if spacing_m == 1.0 else navigation_graph(plan, obstacles(placed), spacing_m, walls)
     # to the digits of points.txt, so that mesh, responses and files agree exactly
     positions = np.round([graph.nodes[k]["point"] for k in sorted(graph)], 6)
     node_rooms = tuple(plan.room_at(p[0], p[2]) for p in positions)
@@ -79,7 +80,7 @@ def _draw_home(
     return Home(seed, character, plan, tuple(placed), palette, positions, edges, node_rooms)
 
 
-def _obstacles(placed: list[Placed]) -> list[Rect]:
+def obstacles(placed: Iterable[Placed]) -> list[Rect]:
     """Footprints that the agent cannot enter: everything but rugs and what hangs flat on the walls."""
     return [p.footprint for p in placed if not (p.piece.flat or p.piece.raised)]
 
@@ -102,7 +103,7 @@ def _furnish(
             spot = _try_spot(rng, plan, index, piece, where)
             if spot is None or not _fits(spot, placed, plan, clearance):
                 continue
-            graph = navigation_graph(plan, _obstacles([*placed, spot]), 1.0, walls)
+            graph = navigation_graph(plan, obstacles([*placed, spot]), 1.0, walls)
             if _still_whole(graph, plan, budget):
                 placed.append(spot)
                 break

@@ -27,7 +27,7 @@ class ViewRenderer(RayTriangles):
         self.lamps = np.array([[f.centre[0], height - 0.25, f.centre[1]] for f in self.floors])
 
     def view(
-        self, position: np.ndarray, rotation_deg: int, resolution: int = RESOLUTION
+        self, position: np.ndarray, rotation_deg: float, resolution: int = RESOLUTION
     ) -> dict[str, np.ndarray]:
         """What a camera CAMERA_HEIGHT_M above a node sees.
 

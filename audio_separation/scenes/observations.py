@@ -34,7 +34,12 @@ class Observations(NamedTuple):
     depth: np.ndarray
 
 
-def _view(cache: dict, node: int, rotation: int, path: Path) -> tuple[np.ndarray, np.ndarray]:
+def parse_view(cache: dict, node: int, rotation: int, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return rgb uint8 [H, W, 3] and depth float32 [H, W, 1], as stored, of one view of a pickle's dict.
+
+    Raises:
+        UserError: there is none, or of wrong type or shape.
+    """
     view: Any = cache.get((node, rotation))
     if not isinstance(view, dict):
         raise UserError(
@@ -115,7 +120,7 @@ def load_pickled(path: Path | str, graph: NavGraph) -> Observations:
     rgb = depth = np.zeros(0)
     for v, node in enumerate(graph.node_ids):
         for k, rotation in enumerate(ROTATIONS_DEG):
-            one_rgb, one_depth = _view(cache, int(node), rotation, path)
+            one_rgb, one_depth = parse_view(cache, int(node), rotation, path)
             if not rgb.size:
                 rgb = np.zeros((len(graph), 4, *one_rgb.shape), dtype=np.uint8)
                 depth = np.zeros((len(graph), 4, *one_depth.shape), dtype=np.float32)

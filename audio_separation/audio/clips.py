@@ -15,8 +15,11 @@ from audio_separation.errors import UserError
 
 _CURE = "make one with scripts/generate_homes.py or scripts/prepare_audio.py"
 _DISTRACTOR_ONLY = ("esc",)  # AAViDSS: environmental sounds are never a target
-# class lists of published corpora, by the names of their folders: AAViDSS and Move2Hear (CLASS_NAMES_TO_LABELS)
-_PUBLISHED = Path(__file__).parent / "classes"
+_CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+_PUBLISHED = {  # folders of the corpora of AAViDSS and Move2Hear -> their classes (CLASS_NAMES_TO_LABELS)
+    "libriSpeech100Classes_MITMusic_ESC50": _CONFIGS / "aavidss_classes.json",
+    "VoxCelebV1TenClasses_MITMusic_ESC50": _CONFIGS / "move2hear_classes.json",
+}
 
 
 class ClipSource(Protocol):
@@ -139,9 +142,8 @@ def read_classes(root: Path) -> tuple[list[str], set[str]]:
         UserError: ``classes.json`` is malformed, or there is neither it nor a ``train`` split to take them from.
     """
     path = root / "classes.json"
-    for known in (path, _PUBLISHED / f"{root.name}.json"):
-        if known.is_file():
-            return _parse_classes(known)
+    if path.is_file() or root.name in _PUBLISHED:
+        return _parse_classes(path if path.is_file() else _PUBLISHED[root.name])
     train = clip_folder(root, "train")
     if not train.is_dir():
         # labels count the classes of `train`; those of another split alone would be other labels

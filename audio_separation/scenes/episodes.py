@@ -21,7 +21,6 @@ __all__ = [
     "validate_episodes",
 ]
 
-PUBLISHED_CLASSES = "audio_separation/audio/classes/"
 CURE = "make it with: python scripts/generate_homes.py (homes), or see data/README.md"
 
 
@@ -144,8 +143,8 @@ def validate_episodes(
             if label not in (-1, clips.label_of(sound)):
                 raise UserError(
                     f"{where} labels the sound '{sound}' {label}, the corpus labels it "
-                    f"{clips.label_of(sound)}: its classes.json lists other classes or another order; those of "
-                    f"published corpora lie in {PUBLISHED_CLASSES}, to be copied to <corpus>/classes.json"
+                    f"{clips.label_of(sound)}: its classes.json lists other classes or another order (that of "
+                    f"AAViDSS is configs/aavidss_classes.json, to be copied to <corpus>/classes.json)"
                 )
         if episode.scene not in graphs:
             raise UserError(f"{where}: no navigation graph was loaded for that scene")

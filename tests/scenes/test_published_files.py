@@ -120,7 +120,7 @@ def test_a_list_of_ones_own_counts_more_than_the_published_one(tmp_path: Path) -
     episodes = load_episodes(paths.active_root, "train_731243episodes")
     graphs = {s: load_graph(paths.metadata(s)) for s in SCENES["mp3d"].values()}
     with pytest.raises(
-        UserError, match=r"labels the sound '8474_train_0000' 0, .* 1: .*audio_separation/audio/classes/"
+        UserError, match=r"labels the sound '8474_train_0000' 0, .* 1: .*configs/aavidss_classes"
     ):
         validate_episodes(episodes, clips, graphs)
 

@@ -39,9 +39,12 @@ def quaternion_to_heading(quaternion: Sequence[float]) -> float:
     Raises:
         UserError: if it is not a turn about +Y.
     """
-    q = np.asarray(quaternion, dtype=np.float64)
+    try:
+        q = np.asarray(quaternion, dtype=np.float64)
+    except (TypeError, ValueError):  # of a file: anything
+        q = np.zeros(0)
     if q.shape != (4,) or not np.isfinite(q).all() or abs(np.linalg.norm(q) - 1) > 1e-2:
-        raise UserError(f"a rotation should be a unit quaternion [x, y, z, w], found {list(quaternion)}")
+        raise UserError(f"a rotation should be a unit quaternion [x, y, z, w], found {quaternion}")
     if max(abs(q[0]), abs(q[2])) > 1e-2:
         raise UserError(
             f"a rotation should be a turn of some degrees about +Y, found quaternion {list(quaternion)}"

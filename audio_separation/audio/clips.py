@@ -16,7 +16,7 @@ from audio_separation.errors import UserError
 _CURE = "make one with scripts/generate_homes.py or scripts/prepare_audio.py"
 _DISTRACTOR_ONLY = ("esc",)  # AAViDSS: environmental sounds are never a target
 _CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-_PUBLISHED = {  # folders of the corpora of AAViDSS and Move2Hear -> their classes (CLASS_NAMES_TO_LABELS)
+PUBLISHED_CLASSES = {  # folders of the corpora of AAViDSS and Move2Hear -> their classes (CLASS_NAMES_TO_LABELS)
     "libriSpeech100Classes_MITMusic_ESC50": _CONFIGS / "aavidss_classes.json",
     "VoxCelebV1TenClasses_MITMusic_ESC50": _CONFIGS / "move2hear_classes.json",
 }
@@ -142,8 +142,8 @@ def read_classes(root: Path) -> tuple[list[str], set[str]]:
         UserError: ``classes.json`` is malformed, or there is neither it nor a ``train`` split to take them from.
     """
     path = root / "classes.json"
-    if path.is_file() or root.name in _PUBLISHED:
-        return _parse_classes(path if path.is_file() else _PUBLISHED[root.name])
+    if path.is_file() or root.name in PUBLISHED_CLASSES:
+        return parse_classes(path if path.is_file() else PUBLISHED_CLASSES[root.name])
     train = clip_folder(root, "train")
     if not train.is_dir():
         # labels count the classes of `train`; those of another split alone would be other labels
@@ -172,13 +172,20 @@ def clip_names(folder: Path) -> list[str]:
     return names
 
 
-def _parse_classes(path: Path) -> tuple[list[str], set[str]]:
+def parse_classes(path: Path) -> tuple[list[str], set[str]]:
+    """Read a ``classes.json``: the classes in the order of their labels, and those that are never a target.
+
+    Raises:
+        UserError: it cannot be read or is malformed.
+    """
     wanted = '{"classes": [name, ...], "distractor_only": [name, ...]}'
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
         classes, distractors = tree["classes"], tree.get("distractor_only", [])
         lists = [classes, distractors]
         good = all(isinstance(x, list) and all(isinstance(name, str) for name in x) for x in lists)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         good = False
     if not good:

@@ -66,6 +66,7 @@ def _live(c: CN) -> None:
     c.LIVE.SLIDE = True  # along what the agent runs into; False: it stops there
     c.LIVE.COLLISIONS = "freespace"  # freespace: plan or mesh | navmesh (needs habitat-sim)
     c.LIVE.SIGHT = "raycast"  # raycast | habitat (needs habitat-sim)
+    c.LIVE.HABITAT_GPU = -1  # that habitat-sim renders on; -1: in software
     c.LIVE.RESOLUTION = 128  # of the pictures, pixels a side
     c.LIVE.MATERIALS = ""  # JSON database of acoustic materials; empty: the homes' own
     c.LIVE.RAYS = 0  # indirect rays of the engine; 0: as the home was made, 500 for other meshes

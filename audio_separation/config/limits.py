@@ -20,6 +20,7 @@ LEAST = {
     "LIVE.TURN_DEG": 1,
     "LIVE.STEPS_PER_SECOND": 1,
     "LIVE.RADIUS_M": 0.01,
+    "LIVE.HABITAT_GPU": -1,
     "LIVE.RESOLUTION": 8,
     "LIVE.RAYS": 0,
     "LIVE.RAY_DEPTH": 0,

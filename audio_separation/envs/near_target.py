@@ -23,6 +23,7 @@ from yacs.config import CfgNode
 
 from audio_separation.audio.stft import NUM_BINS, NUM_FRAMES
 from audio_separation.config import get_config
+from audio_separation.config.limits import check_limits
 from audio_separation.envs.build import build_simulator, load_task_episodes
 from audio_separation.envs.rewards import mixture_estimate, separation_reward
 from audio_separation.envs.simulator import ACTIONS, BatchSimulator, Observation
@@ -30,20 +31,33 @@ from audio_separation.scenes.episodes import Episode
 
 Estimator = Callable[[Observation], Tensor]  # -> [E, 1, F, N]
 SPEC_ID = "audio_separation/NearTarget-v0"
+LIVE_SPEC_ID = "audio_separation/NearTargetLive-v0"
 
 
 def register_envs() -> None:
     """Register the ids with Gymnasium; again does nothing."""
-    if SPEC_ID not in gymnasium.registry:
-        gymnasium.register(
-            SPEC_ID,
-            entry_point="audio_separation.envs.near_target:NearTargetEnv",
-            vector_entry_point="audio_separation.envs.near_target:NearTargetVectorEnv",
-        )
+    for spec_id, kwargs in ((SPEC_ID, {}), (LIVE_SPEC_ID, {"simulator": "live"})):
+        if spec_id not in gymnasium.registry:
+            gymnasium.register(
+                spec_id,
+                entry_point="audio_separation.envs.near_target:NearTargetEnv",
+                vector_entry_point="audio_separation.envs.near_target:NearTargetVectorEnv",
+                kwargs=kwargs,
+            )
 
 
 def _magnitude(channels: int) -> spaces.Box:
     return spaces.Box(0.0, np.inf, (channels, NUM_BINS, NUM_FRAMES), np.float32)
+
+
+def with_simulator(config: CfgNode, kind: str) -> CfgNode:
+    """The config with another SIMULATOR.TYPE."""
+    config = config.clone()
+    config.defrost()
+    config.SIMULATOR.TYPE = kind
+    check_limits(config)
+    config.freeze()
+    return config
 
 
 def observation_space(simulator: BatchSimulator) -> spaces.Dict:
@@ -71,6 +85,7 @@ class NearTargetVectorEnv(gymnasium.vector.VectorEnv):
         config: a resolved config; without it, ``exp_config`` (a YAML file) and ``overrides`` are read.
         estimator: estimate of the target's mono magnitude that the reward scores; default the mixture.
         target_bin: also observe the target's own binaural magnitude (costs a second rendering).
+        simulator: ``cached`` or ``live``, instead of what the config's SIMULATOR.TYPE says.
 
     All environments begin together and last equally long, so they end together. Autoreset is Gymnasium's
     NEXT_STEP: the step after the last one ignores its actions and returns the first observation of the next
@@ -86,8 +101,10 @@ class NearTargetVectorEnv(gymnasium.vector.VectorEnv):
         estimator: Optional[Estimator] = None,
         target_bin: bool = False,
         render_mode: Optional[str] = None,
+        simulator: str = "",
     ):
         config = config if config is not None else get_config(exp_config, overrides)
+        config = with_simulator(config, simulator) if simulator else config
         self.episodes = load_task_episodes(config)
         self.simulator = build_simulator(config, self.episodes, num_envs, torch.device("cpu"), target_bin)
         self.num_envs = num_envs

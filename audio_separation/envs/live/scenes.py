@@ -96,9 +96,14 @@ class LiveScene(Scene, ABC):
     def sight(self) -> Sight:
         """What is seen in it."""
         if self.live.SIGHT == "habitat":
-            from audio_separation.envs.habitat.sim_views import SimViews
+            from audio_separation.envs.habitat.sim_views import SimViews, installed
 
-            return SimViews(self.mesh_path, self.live.RESOLUTION)
+            if not installed():
+                raise UserError(
+                    "LIVE.SIGHT habitat needs habitat-sim, which is not installed; install it with conda "
+                    "(environment.yml), or set LIVE.SIGHT raycast"
+                )
+            return SimViews(self.mesh_path, self.live.RESOLUTION, gpu=self.live.HABITAT_GPU)
         return self.ray_sight
 
     @property

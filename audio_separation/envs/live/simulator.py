@@ -178,8 +178,9 @@ class LiveSimulator(BatchSimulator):
     def _images(self) -> tuple[Optional[Tensor], Optional[Tensor]]:
         if self.image_size is None:
             return None, None
-        views = [self._view(e) for e in range(self.num_envs)]
-        rgb, depth = (np.stack([view[key] for view in views]) for key in ("rgb", "depth"))
+        # scene by scene: habitat-sim shows one at a time
+        views = {e: self._view(e) for e in np.argsort(self._scene_names, kind="stable").tolist()}
+        rgb, depth = (np.stack([views[e][key] for e in range(self.num_envs)]) for key in ("rgb", "depth"))
         return to_device(rgb, self.device), to_device(depth, self.device)
 
     def _view(self, e: int) -> dict[str, np.ndarray]:

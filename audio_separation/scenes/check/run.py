@@ -206,18 +206,18 @@ def _missing_datasets(paths: DatasetPaths, active: Sequence[str]) -> list[Findin
 
 
 def _sounds(corpus: Corpus, split: str) -> Optional[Sounds]:
-    name = sounds_split(split, list(corpus.clips))
+    name = sounds_split(split)
     return Sounds(name, corpus.labels(name)) if name in corpus.clips else None
 
 
 # ---- files that are read whole ---------------------------------------------------------------------------
 def _scan(plan: _Plan) -> tuple[list[SceneScan], list[EpisodeFile], list[Finding]]:
-    paths, schema = plan.paths, not plan.options.quick
+    paths, quick = plan.paths, plan.options.quick
     tasks: list[tuple] = [
-        (scan_scene, SceneTask(paths, name, plan.passive_splits, plan.sounds, schema)) for name in plan.names
+        (scan_scene, SceneTask(paths, name, plan.passive_splits, plan.sounds, quick)) for name in plan.names
     ]
     tasks += [
-        (scan_index, paths, split, sounds, schema)
+        (scan_index, paths, split, sounds, not quick)
         for split, sounds in plan.sounds.items()
         if (paths.active(split) / f"{split}.json.gz").is_file()
     ]

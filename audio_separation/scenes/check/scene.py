@@ -18,6 +18,7 @@ from audio_separation.scenes.check.rir_tree import Listing
 from audio_separation.scenes.check.views import ViewStats
 from audio_separation.scenes.graph import NavGraph
 from audio_separation.scenes.layout import DatasetPaths
+from audio_separation.scenes.observations import mapped_path
 
 
 class SceneTask(NamedTuple):
@@ -28,14 +29,14 @@ class SceneTask(NamedTuple):
         scene: name.
         passive_splits: folders of the passive dataset.
         sounds: split folder of the active dataset -> what its episodes may play.
-        schema: whether episodes are held against the JSON Schema.
+        quick: neither hold episodes against the JSON Schema nor look at values of depth.
     """
 
     paths: DatasetPaths
     scene: str
     passive_splits: tuple[str, ...]
     sounds: Mapping[str, Optional[Sounds]]
-    schema: bool
+    quick: bool
 
 
 @dataclass
@@ -78,7 +79,7 @@ def scan_scene(task: SceneTask) -> SceneScan:
         scan.edges = sum(len(others) for others in graph.neighbours) // 2
     scan.sizes["metadata"] = sum(size_of(folder / name) for name in ("points.txt", "graph.pkl"))
     _scan_responses(scan, paths, graph)
-    _scan_views(scan, paths, graph, points)
+    _scan_views(scan, task, graph, points)
     for split in task.passive_splits:
         path = paths.passive(split) / f"{scene}.pkl"
         if path.is_file():
@@ -90,7 +91,7 @@ def scan_scene(task: SceneTask) -> SceneScan:
         path = paths.active(split) / "content" / f"{scene}.json.gz"
         if path.is_file():
             graphs = {scene: graph}.get
-            episode_file, found = episodes.check_file(path, split, scene, graphs, sounds, task.schema)
+            episode_file, found = episodes.check_file(path, split, scene, graphs, sounds, not task.quick)
             scan.episodes.append(episode_file)
             scan.findings += found
             scan.sizes["episodes"] = scan.sizes.get("episodes", 0) + size_of(path)
@@ -130,14 +131,20 @@ def _scan_responses(scan: SceneScan, paths: DatasetPaths, graph: Optional[NavGra
         scan.findings.append(Finding("rirs-both", str(packed), f"beside the folder {folder}", scene))
 
 
-def _scan_views(scan: SceneScan, paths: DatasetPaths, graph: Optional[NavGraph], points: int) -> None:
-    path = paths.observations(scan.scene)
-    if not path.is_file():
+def _scan_views(scan: SceneScan, task: SceneTask, graph: Optional[NavGraph], points: int) -> None:
+    path = task.paths.observations(scan.scene)
+    mapped = mapped_path(path)
+    if not path.is_file() and not mapped.is_file():
         scan.findings.append(Finding("views-absent", str(path), "no such file", scan.scene))
         return
-    scan.sizes["views"] = size_of(path)
-    scan.views, found = views.check_pickle(path, graph, points, scan.scene)
-    scan.findings += found
+    scan.sizes["views"] = size_of(path) + size_of(mapped)
+    # the form that is read comes last, and tells how many views there are
+    for file, check in ((path, views.check_pickle), (mapped, views.check_mapped)):
+        if file.is_file():
+            scan.views, found = check(file, graph, points, scan.scene, not task.quick)
+            scan.findings += found
+    if path.is_file() and mapped.is_file():
+        scan.findings.append(Finding("views-both", str(mapped), f"beside {path.name}", scan.scene))
 
 
 def scan_index(

@@ -11,7 +11,8 @@ import numpy as np
 from audio_separation.errors import UserError
 from audio_separation.scenes.check.findings import Finding, of_items
 from audio_separation.scenes.graph import ROTATIONS_DEG, NavGraph
-from audio_separation.scenes.observations import _view as parse_view
+from audio_separation.scenes.mapped_observations import open_mapped
+from audio_separation.scenes.observations import parse_view
 from audio_separation.scenes.unpickle import RefusedPickle, load_pickle
 
 Key = tuple[int, int]  # node id, rotation
@@ -40,7 +41,7 @@ def item(key: Key) -> str:
 
 
 def check_pickle(
-    path: Path, graph: Optional[NavGraph], points: int, scene: str
+    path: Path, graph: Optional[NavGraph], points: int, scene: str, depths: bool = True
 ) -> tuple[ViewStats, list[Finding]]:
     """Check ``<scene>.pkl``, against the graph where there is one.
 
@@ -49,6 +50,7 @@ def check_pickle(
         graph: of the scene; None where it cannot be read.
         points: rows of points.txt; 0 where it cannot be read.
         scene: name.
+        depths: whether values of depth are looked at.
     """
     try:
         cache = load_pickle(path)
@@ -66,8 +68,39 @@ def check_pickle(
         wanted = [(int(node), rotation) for node in graph.node_ids for rotation in ROTATIONS_DEG]
         lacking = [item(key) for key in wanted if key not in cache]
         findings += of_items("view-missing", path, "not in the file", lacking, scene)
-    stats, found = _check_views(cache, sorted(known), path, scene)
+    stats, found = _check_views(cache, sorted(known), path, scene, depths)
     return stats, findings + found
+
+
+def check_mapped(
+    path: Path, graph: Optional[NavGraph], points: int, scene: str, depths: bool = True
+) -> tuple[ViewStats, list[Finding]]:
+    """Check ``<scene>.safetensors``; arguments as those of :func:`check_pickle`."""
+    try:
+        mapped = open_mapped(path)
+    except UserError as error:
+        return NOTHING, [Finding("views-unreadable", str(path), str(error), scene)]
+    nodes = mapped.node_ids.tolist()
+    foreign = [f"node {node}" for node in nodes if points and not 0 <= node < points]
+    findings = of_items("view-foreign", path, "no such node", foreign, scene)
+    if graph is not None:
+        lacking = [
+            item((node, rotation))
+            for node in graph.node_ids.tolist()
+            if node not in nodes
+            for rotation in ROTATIONS_DEG
+        ]
+        findings += of_items("view-missing", path, "not in the file", lacking, scene)
+        if not findings and nodes != graph.node_ids.tolist():
+            what = "holds the nodes of another graph, or in another order"
+            findings.append(Finding("views-unreadable", str(path), what, scene))
+    for v, node in enumerate(nodes if depths else ()):
+        low = mapped.depth[v].min(axis=(1, 2, 3))  # [4]
+        high = mapped.depth[v].max(axis=(1, 2, 3))
+        wrong = [item((node, ROTATIONS_DEG[k])) for k in range(4) if not (low[k] >= 0 and high[k] <= 1)]
+        findings += of_items("view-depth", path, "not within 0 to 1", wrong, scene)
+    pixels = mapped.rgb.shape[2:4]
+    return ViewStats(4 * len(nodes), (pixels[0], pixels[1]), False), findings
 
 
 def _is_key(key: Any, points: int) -> bool:
@@ -79,18 +112,21 @@ def _is_key(key: Any, points: int) -> bool:
     return bool(whole and (not points or 0 <= node < points))
 
 
-def _check_views(cache: dict, keys: list[Key], path: Path, scene: str) -> tuple[ViewStats, list[Finding]]:
+def _check_views(
+    cache: dict, keys: list[Key], path: Path, scene: str, depths: bool
+) -> tuple[ViewStats, list[Finding]]:
     sizes: dict[Key, tuple[int, int]] = {}
     extremes: dict[Key, tuple[float, float]] = {}
     findings = []
     for key in keys:
         try:
             rgb, depth = parse_view(cache, *key, path)
-        except UserError as error:
+        except (UserError, TypeError, ValueError) as error:  # numpy's own, of what is no array
             findings.append(Finding("view-malformed", str(path), str(error), scene, (item(key),)))
             continue
         sizes[key] = (rgb.shape[0], rgb.shape[1])
-        extremes[key] = (float(depth.min()), float(depth.max())) if depth.size else (0.0, 0.0)
+        if depths and depth.size:
+            extremes[key] = float(depth.min()), float(depth.max())
     usual = _most(Counter(sizes.values()))
     other = [item(key) for key, size in sizes.items() if size != usual]
     what = f"not {usual[0]} x {usual[1]} as most of the scene"

@@ -1,0 +1,444 @@
+"""scripts/make_episodes.py: what it writes, and that nothing but its options decides it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import networkx
+import numpy as np
+import pytest
+import torch
+from small_config import small_config
+from tiny import scene_positions, write_wav_tree
+
+from audio_separation.audio.clips import ClipLibrary
+from audio_separation.audio.packed_writer import write_packed
+from audio_separation.envs.build import build_simulator
+from audio_separation.envs.simulator import HOLD
+from audio_separation.errors import UserError
+from audio_separation.scenes import episode_sets, schema
+from audio_separation.scenes.episode_format import Point
+from audio_separation.scenes.episodes import Episode, load_episodes, read_episode_file, validate_episodes
+from audio_separation.scenes.graph import NavGraph, build_graph, load_graph, write_metadata
+from audio_separation.scenes.layout import DatasetPaths
+from audio_separation.scenes.passive import load_passive
+from audio_separation.scenes.source_nodes import source_nodes
+from audio_separation.scenes.unpickle import load_pickle
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "make_episodes.py"
+SCENES = {"train": "tiny_000", "val": "tiny_001", "test": "tiny_002"}
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_episodes", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def place(tiny: DatasetPaths, tmp_path: Path) -> DatasetPaths:
+    """A data folder of one's own over the tiny scenes and sounds."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "audio_data").symlink_to(tiny.data_root / "audio_data")
+    return DatasetPaths(
+        tmp_path / "data", tiny.sound_spaces_root, "homes", "synthetic", "points_v1", "mine_v1"
+    )
+
+
+def run(script: ModuleType, place: DatasetPaths, *options: object) -> int:
+    where = ["--data", place.data_root, "--sound-spaces", place.sound_spaces_root, "--dataset", place.dataset]
+    return script.main([str(o) for o in (*where, "--jobs", 1, *options)])
+
+
+def active(script: ModuleType, place: DatasetPaths, *options: object) -> int:
+    return run(script, place, "--name", "mine_v1", "--kind", *options)
+
+
+def hashes(root: Path) -> dict[str, str]:
+    files = (p for p in sorted(root.rglob("*")) if p.is_file())
+    return {p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def distances(graph: NavGraph, episodes: list[Episode]) -> list[float]:
+    plain = networkx.Graph()
+    for v, others in enumerate(graph.neighbours):
+        for other in others:
+            length = float(np.linalg.norm(graph.positions[v] - graph.positions[other]))
+            plain.add_edge(v, int(other), weight=length)
+    ends = [(e.start_node(graph), int(e.source_nodes(graph)[0, 0])) for e in episodes]
+    return [networkx.shortest_path_length(plain, a, b, weight="weight") for a, b in ends]
+
+
+# ---- what is written ------------------------------------------------------------------------------------
+def test_near_episodes_of_all_splits(script: ModuleType, place: DatasetPaths) -> None:
+    assert active(script, place, "near", "--num", 12, "val=6", "testHeard=3") == 0
+    expected = {"train": 12, "valHeard": 6, "valUnheard": 6, "testHeard": 3, "testUnheard": 12}
+    for split, count in expected.items():
+        kind, sounds = episode_sets.ACTIVE_SPLITS[split]
+        graph = load_graph(place.metadata(SCENES[kind]))
+        clips = ClipLibrary(place.corpus_root, sounds)
+        episodes = load_episodes(place.active_root, split)
+        assert len(episodes) == count and {e.scene for e in episodes} == {SCENES[kind]}
+        validate_episodes(episodes, clips, {SCENES[kind]: graph})
+        assert all(e.start_position == e.source_positions[0] for e in episodes)  # as published
+        # the three classes that may be targets, equally often
+        assert Counter(e.labels[0] for e in episodes) == dict.fromkeys(range(3), count // 3)
+    for path in place.active_root.rglob("*.json.gz"):
+        assert schema.validate_active(read_episode_file(path)) == []
+
+
+def test_near_and_far_ranges(script: ModuleType, place: DatasetPaths) -> None:
+    graph = load_graph(place.metadata("tiny_000"))
+    assert active(script, place, "near", "--num", 40, "--splits", "train", "--distance", 1, 2) == 0
+    assert set(distances(graph, load_episodes(place.active_root, "train"))) == {1, 2}
+    far = ("far", "--num", 40, "--splits", "train", "--overwrite")
+    assert active(script, place, *far, "--distance", 2, 12) == 0
+    # an L of 5 m from end to end: bins of 2 to 3, 3 to 4, and 4 to 5 m
+    count = Counter(min(d, 4) for d in distances(graph, load_episodes(place.active_root, "train")))
+    assert sorted(count.values()) == [13, 13, 14] and sorted(count) == [2, 3, 4]
+
+
+@pytest.mark.parametrize("sources", [1, 2, 3, 4])
+def test_numbers_of_sources(script: ModuleType, place: DatasetPaths, sources: int) -> None:
+    options = ("--num", 6, "--sources", sources, "--spacing", 1)
+    assert active(script, place, "near", *options) == 0
+    for e in load_episodes(place.active_root, "testUnheard"):
+        assert e.num_sources == sources == len(set(e.source_positions)) == len(set(e.labels))
+    assert run(script, place, "--name", "points_v1", "--kind", "passive", *options[:4]) == 0
+    assert load_passive(place.passive_root, "val").sources.shape == (6, sources)
+
+
+def test_passive_points(script: ModuleType, place: DatasetPaths) -> None:
+    options = ("--name", "points_v1", "--kind", "passive", "--num", 30, "train=200")
+    assert run(script, place, *options, "--distance", 1, 1, "--near-fraction", 1) == 0
+    for split, scene in SCENES.items():
+        points = load_passive(place.passive_root, split)
+        assert len(points) == (200 if split == "train" else 30) and points.scenes == (scene,)
+        graph = load_graph(place.metadata(scene))
+        assert {float(graph.geodesic[p.receiver, p.sources[0]]) for p in points} == {1.0}
+        assert schema.validate_passive(load_pickle(place.passive_root / split / f"{scene}.pkl")) == []
+    note = json.loads((place.passive_root / "made_with.json").read_text())
+    assert note["kind"] == "passive" and note["corpus"] is None and note["near_fraction"] == 1
+
+
+def test_the_record_says_how_it_was_made(script: ModuleType, place: DatasetPaths) -> None:
+    moving = ("--moving", "target", "--speed", 0.5, "--pause", 1, 2)
+    assert active(script, place, "near", "--seed", 4, "--num", 5, "--splits", "val", *moving) == 0
+    note = json.loads((place.active_root / "made_with.json").read_text())
+    assert note.pop("commit")
+    assert note == {
+        "script": "make_episodes",
+        "format": 1,
+        "dataset": "homes",
+        "corpus": "synthetic",
+        "kind": "near",
+        "seed": 4,
+        "num_sources": 2,
+        "distance_m": [0, 0],
+        "spacing_m": 2,
+        "near_fraction": 0.7,
+        "source_nodes": "rirs",
+        "motion": {"who": "target", "steps": 20, "speed": 0.5, "pause": [1, 2]},
+        "splits": {
+            "valHeard": {"sounds": "train", "per_scene": 5, "scenes": ["tiny_001"]},
+            "valUnheard": {"sounds": "valUnheard", "per_scene": 5, "scenes": ["tiny_001"]},
+        },
+    }
+
+
+# ---- the same options, the same bytes -------------------------------------------------------------------
+def test_same_seed_same_bytes(script: ModuleType, place: DatasetPaths, tmp_path: Path) -> None:
+    options = ("far", "--num", 8, "--distance", 1, 4, "--moving", "all", "--steps", 6)
+    assert active(script, place, *options) == 0
+    first = hashes(place.active_root)
+    assert len(first) == 11
+    assert active(script, place, *options, "--overwrite") == 0
+    assert hashes(place.active_root) == first
+    assert active(script, place, *options, "--overwrite", "--seed", 1) == 0
+    other = hashes(place.active_root)
+    assert all(other[name] != first[name] for name in first if "content" in name or "made" in name)
+
+
+def test_neither_jobs_nor_a_stop_change_the_bytes(
+    script: ModuleType, place: DatasetPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ("--name", "mine_v1", "--kind", "near", "--num", 4)
+    assert run(script, place, *whole) == 0
+    expected = hashes(place.active_root)
+    assert run(script, place, *whole, "--jobs", 2, "--overwrite") == 0
+    assert hashes(place.active_root) == expected
+
+    made = []
+
+    def stop_at_the_third(*arguments: object) -> None:
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(arguments)
+        original(*arguments)
+
+    original = episode_sets.make_scene
+    monkeypatch.setattr(episode_sets, "make_scene", stop_at_the_third)
+    assert run(script, place, *whole, "--overwrite") == 130
+    begun = hashes(place.active_root)
+    assert len([name for name in begun if "content" in name]) == 2
+    monkeypatch.undo()
+    times = {p: p.stat().st_mtime_ns for p in place.active_root.rglob("content/*")}
+    assert run(script, place, *whole) == 0
+    assert hashes(place.active_root) == expected
+    assert {p: p.stat().st_mtime_ns for p in times} == times  # what was there is not made again
+
+
+def test_splits_may_be_added(script: ModuleType, place: DatasetPaths) -> None:
+    assert active(script, place, "near", "--num", 4) == 0
+    expected = hashes(place.active_root)
+    shutil.rmtree(place.active_root)
+    for split in ("train", "test", "val"):
+        assert active(script, place, "near", "--num", 4, "--splits", split) == 0
+    added = hashes(place.active_root)
+    del expected["made_with.json"], added["made_with.json"]  # the order of its splits differs
+    assert added == expected
+    note = json.loads((place.active_root / "made_with.json").read_text())
+    assert sorted(note["splits"]) == sorted(episode_sets.ACTIVE_SPLITS)
+
+
+def test_targets_balance_over_the_scenes_of_a_split(script: ModuleType, place: DatasetPaths) -> None:
+    # three scenes of one episode each: every class is a target once
+    dataset = DatasetPaths(
+        place.data_root, place.data_root / "ss", "own", "synthetic", active_version="mine_v1"
+    )
+    shutil.copytree(place.metadata_root, dataset.metadata_root)
+    (dataset.metadata_root / "splits.json").unlink()
+    options = ("near", "--num", 1, "--splits", "train", "--source-nodes", "all")
+    assert active(script, dataset, *options, "--scenes", *SCENES.values()) == 0
+    assert sorted(e.labels[0] for e in load_episodes(dataset.active_root, "train")) == [0, 1, 2]
+
+
+# ---- refusing -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("near", "--sources", 5), r"of the scenes cannot hold .* \(5 sources need clips of 5 classes"),
+        (("near", "--sources", 7), r"\(scene tiny_00\d: 7 sources need as many source nodes, it has 6\)"),
+        (("far", "--distance", 6, 9), r"5 of|3 of the scenes .*no node lies 6\.0 to 9\.0 m from a source"),
+        (("near", "--scenes", "nowhere"), r"scene nowhere of dataset homes is in no split train, valHeard"),
+        (("near", "--scenes", "tiny_000", "--splits", "val"), r"tiny_000 .* is in no split valHeard, valUn"),
+        (("near", "--leave-out", "tiny_000"), r"no scene is left for split train: leave it out of --splits"),
+        (("near", "--splits", "dev"), r"no split 'dev'; --kind near has train, valHeard, valUnheard, test"),
+        (("near", "--num", "0"), r"--num 0: expected a number from 1, or split=number"),
+        (("near", "--num", "dev=3"), r"no split 'dev'"),
+        (("near", "--distance", 3, 1), r"--distance 3\.0 1\.0: expected the least and the most, from 0 m"),
+        (("near", "--sources", 0), r"--sources is 1 or more"),
+        (("near", "--speed", 1), r"--speed, --pause and --steps are of moving sources"),
+        (("near", "--moving", "all", "--speed", 0), r"the speed should be above 0"),
+        (("near", "--near-fraction", 0.5), r"--near-fraction is an option of --kind passive"),
+        (("passive", "--moving", "all"), r"leave them out of --kind passive"),
+        (("passive", "--spacing", 1), r"leave them out of --kind passive"),
+        (("near", "--corpus", "nothing"), r"nothing/min20s_clips/train_preprocessed is missing"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    script: ModuleType,
+    place: DatasetPaths,
+    capsys: pytest.CaptureFixture,
+    options: tuple,
+    message: str,
+) -> None:
+    assert active(script, place, *options) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("make_episodes: ")]
+    assert len(lines) == 1 and re.search(message, lines[0]), lines
+
+
+def test_unknown_dataset_name_and_corpus(
+    script: ModuleType, place: DatasetPaths, capsys: pytest.CaptureFixture
+) -> None:
+    assert run(script, place, "--dataset", "nowhere", "--name", "a", "--kind", "passive") == 2
+    assert "the metadata of dataset nowhere not found at" in capsys.readouterr().err
+    assert run(script, place, "--name", "../a", "--kind", "near") == 2
+    assert "--name '../a' should be the name of one folder" in capsys.readouterr().err
+    (place.data_root / "audio_data").unlink()
+    assert active(script, place, "near") == 2
+    assert "holds 0 corpora; name one with --corpus and say where with --data" in capsys.readouterr().err
+    for name in ("a", "b"):
+        (place.data_root / "audio_data" / name / "min20s_clips").mkdir(parents=True)
+    assert active(script, place, "near") == 2
+    assert "holds 2 corpora: a, b; name one with --corpus" in capsys.readouterr().err
+    assert not (place.data_root / "active_datasets").exists()
+
+
+def test_scenes_without_splits_need_one_kind(
+    script: ModuleType, place: DatasetPaths, capsys: pytest.CaptureFixture
+) -> None:
+    dataset = DatasetPaths(place.data_root, place.data_root / "ss", "own", "synthetic")
+    shutil.copytree(place.metadata_root, dataset.metadata_root)
+    (dataset.metadata_root / "splits.json").unlink()
+    assert active(script, dataset, "near", "--scenes", "tiny_000") == 2
+    assert "so it is unknown which of --scenes belong to which" in capsys.readouterr().err
+
+
+def test_what_another_recipe_made_is_left_alone(
+    script: ModuleType, place: DatasetPaths, capsys: pytest.CaptureFixture
+) -> None:
+    assert active(script, place, "near", "--num", 2) == 0
+    before = hashes(place.active_root)
+    cases = [
+        (
+            ("near", "--num", 2, "--seed", 1),
+            "was made with seed 0, not 1; give another --name, or --overwrite",
+        ),
+        (("far", "--num", 2), "was made with kind near, not far"),
+        (("near", "--num", 3, "--splits", "val"), "was made with per_scene of valHeard 2, not 3"),
+        (("near", "--num", 2, "--distance", 0, 1), "was made with distance_m 0.0, 0.0, not 0.0, 1.0"),
+        (("near", "--num", 2, "--moving", "all"), "was made with motion None, not {'who': 'all'"),
+    ]
+    for options, message in cases:
+        assert active(script, place, *options) == 2
+        assert message in capsys.readouterr().err
+    assert hashes(place.active_root) == before
+
+
+def test_what_it_did_not_make_is_never_overwritten(
+    script: ModuleType, tiny: DatasetPaths, place: DatasetPaths, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(tiny.active_root, place.active_root)
+    before = hashes(place.active_root)
+    for note in (None, '{"corpus": "synthetic"}', "{"):
+        if note is not None:
+            (place.active_root / "made_with.json").write_text(note)
+        for options in ((), ("--overwrite",)):
+            assert active(script, place, "near", *options) == 2
+            assert "holds a dataset that make_episodes did not make" in capsys.readouterr().err
+    (place.active_root / "made_with.json").unlink()
+    assert hashes(place.active_root) == before
+
+
+def test_a_file_against_the_schema_is_not_left_behind(
+    script: ModuleType, place: DatasetPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "validate_active", lambda tree: ["$ is wrong"])
+    with pytest.raises(RuntimeError, match=r"tiny_000\.json\.gz was written against its schema: \$ is wrong"):
+        active(script, place, "near", "--num", 1)
+    assert not list(place.active_root.rglob("content/*.gz"))
+
+
+def test_from_the_shell(place: DatasetPaths) -> None:
+    where = ["--data", str(place.data_root), "--sound-spaces", str(place.sound_spaces_root)]
+    command = [sys.executable, str(SCRIPT), *where, "--dataset", "homes", "--name", "mine_v1"]
+    options = ["--kind", "passive", "--num", "3", "--jobs", "1"]
+    result = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("9 datapoints made (9 in all) in ")
+    assert result.stdout.endswith("use them with DATASET homes DATA.PASSIVE_VERSION mine_v1\n")
+
+
+# ---- where sources may stand ----------------------------------------------------------------------------
+def own_scene(tmp_path: Path) -> tuple[DatasetPaths, NavGraph]:
+    paths = DatasetPaths(tmp_path / "data", tmp_path / "ss", "own")
+    write_metadata(paths.metadata("s"), scene_positions("tiny_000"), [(0, 1), (1, 2), (0, 5), (5, 3), (3, 4)])
+    return paths, load_graph(paths.metadata("s"))
+
+
+@pytest.mark.parametrize("separator", ["_", "-"])
+def test_sources_of_a_wav_tree(tmp_path: Path, separator: str) -> None:
+    paths, graph = own_scene(tmp_path)
+    write_wav_tree(paths.rirs_root.parent / "all", "tiny_000", separator)
+    folder = paths.rirs_root / "s"
+    folder.parent.mkdir(parents=True)
+    (paths.rirs_root.parent / "all" / "tiny_000").rename(folder)
+    assert source_nodes(paths, "s", graph) == [0, 1, 2, 3, 4, 5]
+    (folder / "0" / f"3{separator}4.wav").unlink()  # a receiver that does not hear source 4
+    assert source_nodes(paths, "s", graph) == [0, 1, 2, 3, 5]
+    for other in range(6):  # a receiver without any response does not count against the sources
+        (folder / "0" / f"2{separator}{other}.wav").unlink()
+    assert source_nodes(paths, "s", graph) == [0, 1, 2, 3, 5]
+    for file in (folder / "0").glob(f"*{separator}[0135].wav"):
+        file.unlink()
+    assert source_nodes(paths, "s", graph) == [2]
+    shutil.rmtree(folder / "0")  # the next heading is looked at
+    assert source_nodes(paths, "s", graph) == [0, 1, 2, 3, 4, 5]
+
+
+def test_sources_of_a_packed_scene(tmp_path: Path) -> None:
+    paths, graph = own_scene(tmp_path)
+    paths.rirs_root.mkdir(parents=True)
+    rir = np.ones((2, 4), np.float32)
+    # receivers 0 to 7, of which the graph has six; sources 1 and 4, and 4 lacks one heading of one receiver
+    pairs = [(a, r, s) for r in range(8) for s in (1, 4, 7) for a in (0, 90, 180, 270)]
+    pairs.remove((180, 5, 4))
+    write_packed(paths.rirs_root / "s.safetensors", [(pair, rir) for pair in pairs], 16000, "float32", {})
+    assert source_nodes(paths, "s", graph) == [1]
+
+
+def test_sources_of_another_part_are_not_needed(tmp_path: Path) -> None:
+    paths, _ = own_scene(tmp_path)
+    graph = build_graph(np.array([[x, 0.0, 0.0] for x in (0, 1, 9, 10)]), [(0, 1), (2, 3)])
+    folder = paths.rirs_root / "s" / "90"
+    folder.mkdir(parents=True)
+    for r, s in ((0, 0), (1, 0), (0, 1), (1, 1), (2, 3), (3, 3), (3, 2)):
+        (folder / f"{r}_{s}.wav").touch()
+    assert source_nodes(paths, "s", graph) == [0, 1, 3]
+
+
+def test_scenes_without_responses_are_named(tmp_path: Path) -> None:
+    paths, graph = own_scene(tmp_path)
+    with pytest.raises(UserError, match=r"neither .*s\.safetensors nor .* --source-nodes all"):
+        source_nodes(paths, "s", graph)
+    (paths.rirs_root / "s").mkdir(parents=True)
+    with pytest.raises(UserError, match="has none of the folders 0, 90, 180 and 270"):
+        source_nodes(paths, "s", graph)
+    (paths.rirs_root / "s" / "0").mkdir()
+    with pytest.raises(UserError, match=r"scene s: no node of .* has impulse responses to all receivers"):
+        source_nodes(paths, "s", graph)
+    (paths.metadata("s") / "home.json").write_text('{"source_nodes": [2, 4]}')
+    assert source_nodes(paths, "s", graph) == [2, 4]
+    (paths.metadata("s") / "home.json").write_text("{}")
+    with pytest.raises(UserError, match=r"home\.json should list \"source_nodes\""):
+        source_nodes(paths, "s", graph)
+
+
+# ---- in the simulator -----------------------------------------------------------------------------------
+def test_moving_sources_are_heard_from_where_they_are(
+    script: ModuleType, tiny: DatasetPaths, place: DatasetPaths
+) -> None:
+    options = ("--num", 6, "--splits", "train", "--distance", 1, 3, "--moving", "target", "--steps", 9)
+    assert active(script, place, "near", *options) == 0
+    episodes = load_episodes(place.active_root, "train")
+    graph = load_graph(place.metadata("tiny_000"))
+    paths = np.array([e.source_nodes(graph, 9)[0] for e in episodes])
+    assert all(len(set(path)) > 2 for path in paths.tolist())
+    config = small_config(tiny, TASK__EPISODE_STEPS=8)
+    simulator = build_simulator(config, episodes, len(episodes), torch.device("cpu"), True, images=False)
+
+    def heard(some: list[Episode], step: int) -> np.ndarray:
+        simulator.reset(some)
+        for _ in range(step):
+            simulator.move(np.full(len(some), HOLD))
+        return simulator.waveforms().target_bin.numpy()
+
+    for t in range(9):
+        # as if the target had always been at its place of this step, and not as at the first one
+        here = [with_target_at(e, e.source_paths[0][t]) for e in episodes]
+        first = [with_target_at(e, e.source_paths[0][0]) for e in episodes]
+        moved, at_first = heard(episodes, t), heard(first, t)
+        assert simulator.target_distance() == pytest.approx(distances(graph, first))
+        assert np.array_equal(moved, heard(here, t))
+        assert simulator.target_distance() == pytest.approx(distances(graph, here))
+        differs = np.abs(moved - at_first).max(axis=(1, 2)) > 1e-4
+        assert differs.tolist() == (paths[:, t] != paths[:, 0]).tolist()
+    assert np.abs(moved).max(axis=(1, 2)).min() > 1e-3
+
+
+def with_target_at(episode: Episode, position: Point) -> Episode:
+    return dataclasses.replace(episode, source_paths=((position,), *episode.source_paths[1:]))

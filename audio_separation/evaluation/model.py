@@ -12,7 +12,7 @@ from audio_separation.errors import UserError
 from audio_separation.evaluation.results import Checkpoint
 from audio_separation.models.agent import Agent
 from audio_separation.models.build import build_memory, build_policy, build_separator
-from audio_separation.training.checkpoint import restore
+from audio_separation.training.checkpoint import check_classes, restore
 from audio_separation.training.run_dir import plain_config
 
 MODEL_SECTIONS = ("SEPARATOR.", "MEMORY.", "POLICY.", "AUDIO.")
@@ -67,11 +67,7 @@ def load_weights(
         UserError: when the checkpoint knows other classes than the corpus, or its weights do not fit, with
             the keys that differ from its own config.
     """
-    if content.get("classes") != classes:
-        raise UserError(
-            f"checkpoint {checkpoint.path} was trained on {len(content.get('classes', []))} classes that are "
-            f"not the corpus' {len(classes)}; set DATA.CORPUS to the corpus that it was trained on"
-        )
+    check_classes(content, classes, checkpoint.path, "trained")
     try:
         restore(agent, content, "agent", checkpoint.path)
     except UserError as error:

@@ -21,6 +21,7 @@ from audio_separation.rl.gae import gae
 from audio_separation.rl.ppo import PPOLoss, explained_variance, log_prob, ppo_loss, sample_actions
 from audio_separation.training import distributed
 from audio_separation.training.checkpoint import (
+    check_classes,
     load_checkpoint,
     load_state,
     require,
@@ -51,11 +52,7 @@ def load_separator(agent: Agent, path: Path, classes: list[str], config: CfgNode
     """
     path = distributed.from_main(lambda: path / "best.pth" if path.is_dir() else path)
     content = distributed.from_main(lambda: load_checkpoint(path, torch.device("cpu")))
-    if content.get("classes") != classes:
-        raise UserError(
-            f"checkpoint {path} was pretrained on {len(content.get('classes', []))} classes that are not the "
-            f"corpus' {len(classes)}; pretrain on this corpus, or set DATA.CORPUS to the one it was trained on"
-        )
+    check_classes(content, classes, path, "pretrained")
     # the same tensors mean something else under another variant, mask or level
     trained = content.get("config", {})
     for key, value in plain_config(config).items():

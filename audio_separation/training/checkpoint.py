@@ -142,3 +142,32 @@ def require(content: dict[str, Any], keys: Iterable[str], path: Path) -> None:
             f"checkpoint {path} lacks {', '.join(lacking)}, so training cannot go on from it; "
             "put the state.pth of this run back, or give a new --model-dir"
         )
+
+
+def check_classes(content: dict[str, Any], classes: list[str], path: Path, trained: str) -> None:
+    """Check that a checkpoint numbers the classes as the corpus does.
+
+    Args:
+        content: of the checkpoint.
+        classes: of the corpus, by label.
+        trained: ``trained`` or ``pretrained``.
+
+    Raises:
+        UserError: for other classes, or the same ones in another order.
+    """
+    own = content.get("classes")
+    if own == classes:
+        return
+    own = own if isinstance(own, list) else []
+    if sorted(map(str, own)) == sorted(classes):
+        label = next(i for i, (a, b) in enumerate(zip(own, classes)) if a != b)
+        raise UserError(
+            f"checkpoint {path} was {trained} on the corpus' {len(classes)} classes in another order (label {label} "
+            f"is {own[label]!r} there, {classes[label]!r} here); write its order to the classes.json of the corpus "
+            "(published corpora under their own folder names have theirs)"
+        )
+    raise UserError(
+        f"checkpoint {path} was {trained} on {len(own)} classes that are not the corpus' {len(classes)}; set "
+        "DATA.CORPUS to the corpus that it was trained on"
+        + (", or pretrain on this corpus" if trained == "pretrained" else "")
+    )

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from audio_separation.errors import UserError
 from audio_separation.training.published import (
+    AAVIDSS_CORPUS,
     KINDS,
     Conversion,
     check_target,
@@ -30,11 +31,12 @@ from audio_separation.training.published import (
 
 def report(conversion: Conversion) -> None:
     """Print what was read, the settings of its training, and what differs from our defaults."""
-    numbers = sum(tensor.numel() for tensor in conversion.tensors.values())
+    source, numbers = conversion.source, sum(tensor.numel() for tensor in conversion.tensors.values())
+    print(f"{source['file']}: {source['bytes'] / 1e6:.1f} MB, sha256 {source['sha256']}")
     what = "agent" if conversion.kind == "active" else "passive separators"
     print(
-        f"{conversion.source['file']}: {what}, {len(conversion.tensors)} tensors, {numbers / 1e6:.1f} million "
-        f"numbers, {len(conversion.classes)} classes; sha256 {conversion.source['sha256']}"
+        f"{what}, {len(conversion.tensors)} tensors, {numbers / 1e6:.1f} million numbers, "
+        f"{len(conversion.classes)} classes of {conversion.corpus or 'the given list'}"
     )
     if not conversion.published:
         print("it holds no settings; the paper's are recorded")
@@ -49,22 +51,19 @@ def report(conversion: Conversion) -> None:
 
 
 def explain_use(conversion: Conversion, out: Path) -> None:
-    """Print the command that uses the result."""
-    data = "DATASET mp3d DATA.CORPUS <corpus>"
-    print(f"the corpus must have these {len(conversion.classes)} classes, by label, in its classes.json")
+    """Print the command that uses the result on Matterport3D."""
+    # the config files name the corpus of AAViDSS
+    corpus = "" if conversion.corpus == AAVIDSS_CORPUS else f" DATA.CORPUS {conversion.corpus or '<corpus>'}"
     if conversion.kind == "active":
         print(
-            "play it (the networks and AUDIO.MODE are taken from it; the published evaluation draws its actions: "
-            "EVAL.DETERMINISTIC False):\n"
-            f"  python main.py --run-type eval --exp-config configs/test/near_target.yaml --model-dir {out} \\\n"
-            f"    {data} DATA.ACTIVE_VERSION <version> DATA.SPLIT <split>"
+            "play it on Matterport3D (add EVAL.DETERMINISTIC False to draw the actions, as published evaluations "
+            f"do):\n  python main.py --run-type eval --exp-config configs/test/near_target_mp3d.yaml "
+            f"--model-dir {out}{corpus}"
         )
     else:
         print(
-            "train an agent on it:\n"
-            "  python main.py --run-type train --exp-config configs/train/near_target.yaml --model-dir runs/near \\\n"
-            f"    TRAIN.PASSIVE_CHECKPOINT {out} SEPARATOR.VARIANT paper MEMORY.OUTPUT direct AUDIO.MODE paper \\\n"
-            f"    {data} DATA.ACTIVE_VERSION <version>"
+            "train an agent with it on Matterport3D:\n  python main.py --run-type train --exp-config "
+            f"configs/train/near_target_mp3d.yaml --model-dir runs/near_mp3d TRAIN.PASSIVE_CHECKPOINT {out}{corpus}"
         )
 
 
@@ -82,7 +81,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         "--classes",
         type=Path,
         metavar="JSON",
-        help="classes.json with the labels that it was trained with; none: those of AAViDSS",
+        help="classes.json with the labels that it was trained with; none: those of the published corpus",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier conversion in --out")
     args = parser.parse_args(arguments)

@@ -7,14 +7,15 @@ plain data in ``published.json``, beside the hash of the file that it came from.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
+import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
+from audio_separation.audio.clips import PUBLISHED_CLASSES, parse_classes
 from audio_separation.config import get_config
 from audio_separation.config.default import default_config
 from audio_separation.config.limits import check_limits
@@ -32,9 +33,10 @@ from audio_separation.training.run_dir import plain_config, run_record, write_js
 
 KINDS = ("auto", "agent", "passive")
 RECORD = "published.json"
+AAVIDSS_CORPUS = "libriSpeech100Classes_MITMusic_ESC50"
+MOVE2HEAR_CORPUS = "VoxCelebV1TenClasses_MITMusic_ESC50"
 MOVE2HEAR_ENV = "AAViSSEnv"  # AAViDSS has AAViDSSEnv
 _REPOSITORY = Path(__file__).resolve().parents[2]
-AAVIDSS_CLASSES = _REPOSITORY / "configs" / "aavidss_classes.json"
 PAPER_CONFIG = _REPOSITORY / "configs" / "tasks" / "paper.yaml"
 
 _MEMORY = "RL.PPO.TRANSFORMER_MEMORY"
@@ -96,6 +98,7 @@ class Conversion(NamedTuple):
         kind: ``active`` or ``passive``.
         tensors: under our names.
         classes: of the corpus, by label.
+        corpus: folder name of the published corpus whose classes they are; "" where they were given.
         config: of the networks, and of the training as far as we have its keys.
         settings: what of the published settings has a key of ours.
         published: all of them, as plain data; empty where the file has none.
@@ -105,6 +108,7 @@ class Conversion(NamedTuple):
     kind: str
     tensors: dict[str, Tensor]
     classes: list[str]
+    corpus: str
     config: CfgNode
     settings: list[Setting]
     published: dict[str, Any]
@@ -117,7 +121,8 @@ def convert(path: Path, kind: str = "auto", classes: Optional[Path] = None) -> C
     Args:
         path: a ``.pth`` file.
         kind: ``agent``, ``passive`` (the separators, also those inside an agent), ``auto``: what the file is.
-        classes: a ``classes.json`` with the labels that it was trained with; None for those of AAViDSS.
+        classes: a ``classes.json`` with the labels that it was trained with; None for those of the published
+            corpus that its settings name.
 
     Raises:
         UserError: for a file that cannot be read, is of another system, or has other tensors.
@@ -130,24 +135,22 @@ def convert(path: Path, kind: str = "auto", classes: Optional[Path] = None) -> C
         raise UserError(
             f"{where} is an agent of Move2Hear, whose memory is a convolution over the last estimate and no "
             "transformer, so its policy cannot be played here; its passive separators can be converted: give "
-            "--kind passive and, for its own classes, --classes"
+            "--kind passive"
         )
     if wanted == "agent" and found == "passive":
         raise UserError(f"{where} holds passive separators alone, no agent; give --kind passive")
-    if classes is None and (found == "move2hear" or published.get("ENV_NAME") == MOVE2HEAR_ENV):
-        raise UserError(
-            f"{where} was trained by Move2Hear on classes of its own, whose order it does not hold; give it "
-            'with --classes <file> ({"classes": [name of label 0, ...]})'
-        )
-    nets: dict[str, Any] = make_reference_agent()._asdict()
+    with torch.device("meta"):  # names and shapes are all that is asked of them
+        nets: dict[str, Any] = make_reference_agent()._asdict()
     if wanted == "passive":
         nets, state = {"separator": nets["separator"]}, separator_part(state)
     tensors = reference_tensors(state, where, nets)
-    config, settings = _take_settings(published, wanted)
+    corpus = corpus_of(published, found)
+    config, settings = take_settings(published, wanted)
     return Conversion(
         kind="active" if wanted == "agent" else "passive",
         tensors=tensors if wanted == "agent" else {k.partition(".")[2]: v for k, v in tensors.items()},
-        classes=read_classes(classes or AAVIDSS_CLASSES),
+        classes=parse_classes(classes or PUBLISHED_CLASSES[corpus])[0],
+        corpus="" if classes else corpus,
         config=config,
         settings=settings,
         published=published,
@@ -155,25 +158,15 @@ def convert(path: Path, kind: str = "auto", classes: Optional[Path] = None) -> C
     )
 
 
-def read_classes(path: Path) -> list[str]:
-    """The classes of a ``classes.json``, by label.
-
-    Raises:
-        UserError: for a missing or malformed file.
-    """
-    try:
-        classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
-        good = isinstance(classes, list) and all(isinstance(name, str) and name for name in classes)
-        if not good or not classes or len(set(classes)) != len(classes):
-            raise ValueError
-    except OSError as error:
-        raise UserError(f"classes file {path} cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(
-            f'classes file {path} should be JSON like {{"classes": ["first", "second"]}} with names that '
-            "differ, by label; found something else"
-        ) from None
-    return classes
+def corpus_of(published: dict[str, Any], kind: str) -> str:
+    """The published corpus that a training heard: that of its settings' folders, else the one of its system."""
+    for key in ("MONO_DIR", "PASSIVE_TRAIN_AUDIO_DIR"):
+        folder = _look_up(published, f"{_AUDIO}.{key}")
+        for corpus in (AAVIDSS_CORPUS, MOVE2HEAR_CORPUS):
+            if isinstance(folder, str) and corpus in Path(folder).parts:
+                return corpus
+    of_move2hear = kind == "move2hear" or published.get("ENV_NAME") == MOVE2HEAR_ENV
+    return MOVE2HEAR_CORPUS if of_move2hear else AAVIDSS_CORPUS
 
 
 def _sha256(path: Path) -> str:
@@ -185,8 +178,16 @@ def _sha256(path: Path) -> str:
 
 
 # ---- settings -------------------------------------------------------------------------------------------
-def _take_settings(published: dict[str, Any], kind: str) -> tuple[CfgNode, list[Setting]]:
-    """The paper's config with what the published training was set to."""
+def take_settings(published: dict[str, Any], kind: str) -> tuple[CfgNode, list[Setting]]:
+    """The paper's config with what a published training was set to.
+
+    Args:
+        published: its settings, as plain data that anyone may have made.
+        kind: ``agent`` or ``passive``.
+
+    Returns:
+        the config, and every setting that has a key of ours; those of another type or out of limits not taken.
+    """
     config = get_config(str(PAPER_CONFIG), ["TRAINER", "active" if kind == "agent" else "passive"])
     settings = []
     for theirs, more, keys in _AGENT if kind == "agent" else _PASSIVE:
@@ -276,7 +277,8 @@ def write_model_dir(conversion: Conversion, out: Path, overwrite: bool = False) 
     content.update(
         {"agent": conversion.tensors, "update": 0} if agent else {"separator": conversion.tensors, "step": 0}
     )
-    path = out / "ckpt" / "ckpt.0.pth" if agent else out / "best.pth"
+    played = out / "ckpt" / "ckpt.0.pth"
+    path = played if agent else out / "best.pth"
     with writing(out):
         # the record first: a folder that was left half written is known again
         record = {
@@ -288,7 +290,7 @@ def write_model_dir(conversion: Conversion, out: Path, overwrite: bool = False) 
         }
         write_json(out / RECORD, record)
         write_atomic(out / "config.yaml", conversion.config.dump(sort_keys=False).encode())
-        for stale in (out / "best.json", out / "best.pth"):
+        for stale in {out / "best.json", out / "best.pth", played} - {path}:
             stale.unlink(missing_ok=True)
         save_checkpoint(path, content)
         if agent:

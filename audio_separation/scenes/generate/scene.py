@@ -19,12 +19,12 @@ from audio_separation.scenes.generate.figures import draw_plan, draw_views
 from audio_separation.scenes.generate.home import EAR_HEIGHT_M, Home, make_home
 from audio_separation.scenes.generate.mesh import HomeMesh, build_mesh, write_glb
 from audio_separation.scenes.generate.plan import preset_named
+from audio_separation.scenes.generate.recorded import FORMAT_VERSION, home_record
 from audio_separation.scenes.generate.views import RESOLUTION, ROTATIONS, ViewRenderer
 from audio_separation.scenes.graph import load_graph, write_metadata
 from audio_separation.scenes.layout import DatasetPaths, write_atomic
 from audio_separation.scenes.observations import find_observations, write_observations
 
-FORMAT_VERSION = 1  # of what the generator draws; raise it when the same seed gives another home
 CHUNK = 3  # receivers or viewpoints a task: about a second of work
 MIN_PAIR_DISTANCE_M = 0.99  # pairs whose decay counts for the RT60 of a room
 
@@ -236,11 +236,6 @@ class SceneWriter:
             "ear_height_m": EAR_HEIGHT_M,
             "same_node": f"the source sits {acoustics.SAME_NODE_DROP_M} m straight below the microphones",
         }
-
-
-def home_record(paths: DatasetPaths, scene: str) -> Path:
-    """The scene's home.json."""
-    return paths.metadata(scene) / "home.json"
 
 
 def _median(values: list[float]) -> float | None:

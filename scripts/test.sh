@@ -13,3 +13,7 @@ echo "== mypy"
 mypy
 echo "== pytest"
 python -m pytest -n "${WORKERS:-2}" --dist loadscope "$@"
+if [ $# -eq 0 ]; then
+    echo "== pytest tests/habitat, with habitat-lab"
+    scripts/test_habitat.sh
+fi

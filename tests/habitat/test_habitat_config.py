@@ -1,12 +1,14 @@
 """Structured configs in Hydra's store, and what a wrong config says."""
 
-# ruff: noqa: E402 - importorskip comes first
 from __future__ import annotations
 
 import pytest
 from habitat_setup import WHERE, habitat_config
 
-habitat = pytest.importorskip("habitat", reason=WHERE)
+# not "habitat", which this folder too can be imported as
+pytest.importorskip("habitat.core", reason=WHERE)
+
+import habitat
 
 from audio_separation.envs.habitat import register
 from audio_separation.envs.habitat.dataset import AudioSeparationDataset
@@ -67,7 +69,7 @@ def test_sensors_that_need_pictures_say_so(tiny):
 def test_split_chooses_episodes_and_their_sounds(tiny, split, sounds):
     config = habitat_config(tiny, f"habitat.dataset.split={split}")
     data = task_config(config.habitat.simulator).DATA
-    assert [data.SPLIT, data.SOUNDS] == [split, sounds]
+    assert (split, sounds) == (data.SPLIT, data.SOUNDS)
     assert len(AudioSeparationDataset(config.habitat.dataset).episodes) == 8
 
 

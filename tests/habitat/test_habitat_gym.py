@@ -1,15 +1,16 @@
 """``habitat.RLEnv``, ``habitat.VectorEnv`` and ``habitat.gym`` over our simulator."""
 
-# ruff: noqa: E402 - importorskip comes first
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from habitat_setup import STEPS, WHERE, YAML, Twin, assert_same_observation, habitat_config, overrides
 
-habitat = pytest.importorskip("habitat", reason=WHERE)
+# not "habitat", which this folder too can be imported as
+pytest.importorskip("habitat.core", reason=WHERE)
 
 import gym
+import habitat
 from habitat.core.environments import RLTaskEnv
 from habitat.gym import make_gym_from_config
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
+from audio_separation.errors import UserError
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -29,8 +31,15 @@ def register() -> None:
     config per sensor and measure, and ``benchmark/audio_separation: near_target``, which puts them together.
 
     Raises:
-        ImportError: where habitat-lab or habitat-sim is not installed.
+        UserError: where habitat-lab or habitat-sim is not installed.
     """
+    try:
+        import habitat.core.registry  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"the Habitat adapter needs habitat-lab and habitat-sim ({error}); environment.yml brings both: conda env "
+            "create -f environment.yml"
+        ) from None
     from audio_separation.envs.habitat.configs import store_configs  # whose imports register
 
     store_configs()

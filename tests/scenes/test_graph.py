@@ -249,3 +249,16 @@ def test_edge_to_nowhere(folder: Path) -> None:
     rewrite(folder, break_edge)
     with pytest.raises(UserError, match="has an edge to 7"):
         load_graph(folder)
+
+
+def test_a_position_asked_for_twice_is_found_the_same() -> None:
+    graph = build_graph(CROSS, [(0, 1)])
+    assert [graph.nearest((0.05, 0.2, -1.05)) for _ in range(2)] == [1, 1]
+    rng = np.random.default_rng(0)
+    for _ in range(200):  # more than are remembered
+        v = int(rng.integers(len(CROSS)))
+        x, y, z = (float(c) for c in CROSS[v] + rng.uniform(-0.05, 0.05, 3))
+        assert graph.nearest((x, y, z)) == graph.nearest([x, y, z]) == v
+    for _ in range(2):  # what is refused is not remembered
+        with pytest.raises(UserError, match="is off the graph"):
+            graph.nearest((0.5, 0.0, 0.0))

@@ -76,7 +76,7 @@ class LiveRirs(RirStore):
         ears = np.array(situation.position) + up
         sources = np.stack([apart(ears, np.array(place) + up) for place in situation.sources])
         (found,) = scene.acoustics.responses([Pose(ears, situation.rotation_deg)], sources)
-        return [_finished(response) for response in found]
+        return [finished(response) for response in found]
 
 
 def apart(ears: np.ndarray, source: np.ndarray) -> np.ndarray:
@@ -91,7 +91,8 @@ def apart(ears: np.ndarray, source: np.ndarray) -> np.ndarray:
     return np.array([source[0], ears[1] - np.sqrt(SAME_NODE_DROP_M**2 - across**2), source[2]])
 
 
-def _finished(response: np.ndarray) -> np.ndarray:
+def finished(response: np.ndarray) -> np.ndarray:
+    """A simulated response ``[2, L]``, levelled and cut as the homes' stored ones are."""
     if response.shape[1] == 0:  # nothing arrives
         return np.zeros((NUM_EARS, 1), np.float32)
     return np.ascontiguousarray(trim_tail(GAIN * response), dtype=np.float32)

@@ -30,7 +30,7 @@ def source_nodes(paths: DatasetPaths, scene: str, graph: NavGraph) -> list[int]:
     """
     record = paths.metadata(scene) / "home.json"
     if record.is_file():
-        return _recorded(record)
+        return recorded_sources(record)
     packed, folder = paths.rirs_root / f"{scene}.safetensors", paths.rirs_root / scene
     if packed.is_file():
         receivers, sources = _packed_pairs(packed)
@@ -50,7 +50,12 @@ def source_nodes(paths: DatasetPaths, scene: str, graph: NavGraph) -> list[int]:
     return complete
 
 
-def _recorded(record: Path) -> list[int]:
+def recorded_sources(record: Path) -> list[int]:
+    """Return the source nodes that a ``home.json`` lists.
+
+    Raises:
+        UserError: it does not list them.
+    """
     try:
         return [int(node) for node in json.loads(record.read_text())["source_nodes"]]
     except (OSError, ValueError, KeyError, TypeError) as error:

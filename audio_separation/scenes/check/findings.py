@@ -82,6 +82,7 @@ KINDS = {
     "graph-isolated": Kind(
         NOTE, "nodes without a neighbour", "nothing to do: an agent that starts there can only turn"
     ),
+    "home-malformed": Kind(FAULT, "records of a home, home.json, that cannot be read", "metadata"),
     # ---- responses
     "rirs-absent": Kind(FAULT, "scenes without any response, neither WAV tree nor packed file", "rirs"),
     "rir-missing": Kind(FAULT, "responses that are not there", "rirs"),

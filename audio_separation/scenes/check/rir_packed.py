@@ -91,10 +91,13 @@ def judge_rows(path: Path, wrong: Iterable[tuple[Pair, str]], scene: str) -> lis
 
 
 def check_pairs(
-    path: Path, index: PackedIndex, graph: NavGraph, every_node: bool, scene: str
+    path: Path, index: PackedIndex, graph: NavGraph, promised: Optional[np.ndarray], scene: str
 ) -> list[Finding]:
-    """Find pairs that the file lists as broken, wanted pairs that it lacks, and pairs off the graph."""
-    wanted = wanted_pairs(graph, index.sources, every_node)
+    """Find pairs that the file lists as broken, wanted pairs that it lacks, and pairs off the graph.
+
+    ``promised`` is that of :func:`rir_tree.wanted_pairs`.
+    """
+    wanted = wanted_pairs(graph, promised, index.sources)
     needed = {(r, s) for r in wanted.receivers.tolist() for s in wanted.sources.tolist()}
     broken = {p: why for p, why in index.broken.items() if why != MISSING and p[1:] in needed}
     listed = np.array([pair_key(*pair) for pair in broken], np.int64)

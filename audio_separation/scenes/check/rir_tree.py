@@ -240,17 +240,16 @@ class Wanted(NamedTuple):
     sources: np.ndarray
 
 
-def wanted_pairs(graph: NavGraph, present_sources: np.ndarray, every_node: bool) -> Wanted:
+def wanted_pairs(graph: NavGraph, promised: Optional[np.ndarray], present: np.ndarray) -> Wanted:
     """Return the pairs that a run may ask for.
 
     Args:
         graph: of the scene.
-        present_sources: node ids that occur as a source.
-        every_node: whether every node of the graph should be a source (published data); else those that occur,
-            as homes may be made with few.
+        promised: node ids that should be sources; None where nothing says it.
+        present: node ids that occur as a source, which counts then.
     """
     nodes = np.sort(graph.node_ids)
-    return Wanted(nodes, nodes if every_node else np.intersect1d(nodes, present_sources))
+    return Wanted(nodes, np.intersect1d(nodes, present if promised is None else promised))
 
 
 def missing_pairs(azimuth: int, keys: np.ndarray, wanted: Wanted) -> np.ndarray:
@@ -260,12 +259,15 @@ def missing_pairs(azimuth: int, keys: np.ndarray, wanted: Wanted) -> np.ndarray:
 
 
 def check_pairs(
-    listings: list[Listing], folder: Path, graph: NavGraph, every_node: bool, scene: str
+    listings: list[Listing], folder: Path, graph: NavGraph, promised: Optional[np.ndarray], scene: str
 ) -> list[Finding]:
-    """Find wanted pairs without a file, and files of nodes that the graph does not have."""
+    """Find wanted pairs without a file, and files of nodes that the graph does not have.
+
+    ``promised`` is that of :func:`wanted_pairs`.
+    """
     none = np.zeros(0, np.int32)
     present = np.unique(np.concatenate([none, *(listing.source for listing in listings)]))
-    wanted = wanted_pairs(graph, present, every_node)
+    wanted = wanted_pairs(graph, promised, present)
     by_azimuth = {listing.azimuth: listing for listing in listings}
     findings: list[Finding] = []
     for azimuth in AZIMUTHS:

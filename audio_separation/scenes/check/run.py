@@ -213,8 +213,11 @@ def _sounds(corpus: Corpus, split: str) -> Optional[Sounds]:
 # ---- files that are read whole ---------------------------------------------------------------------------
 def _scan(plan: _Plan) -> tuple[list[SceneScan], list[EpisodeFile], list[Finding]]:
     paths, quick = plan.paths, plan.options.quick
+    # published splits list scenes that a user need not have; a splits.json of one's own lists those that there are
+    listed = {} if paths.facts.splits else plan.split_of
     tasks: list[tuple] = [
-        (scan_scene, SceneTask(paths, name, plan.passive_splits, plan.sounds, quick)) for name in plan.names
+        (scan_scene, SceneTask(paths, name, plan.passive_splits, listed.get(name, ""), plan.sounds, quick))
+        for name in plan.names
     ]
     tasks += [
         (scan_index, paths, split, sounds, not quick)

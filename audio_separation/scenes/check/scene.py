@@ -8,6 +8,7 @@ from typing import Mapping, NamedTuple, Optional
 
 import numpy as np
 
+from audio_separation.errors import UserError
 from audio_separation.scenes.check import episodes, passive, rir_packed, rir_tree, views
 from audio_separation.scenes.check.episodes import EpisodeFile, Sounds
 from audio_separation.scenes.check.findings import Finding
@@ -19,6 +20,7 @@ from audio_separation.scenes.check.views import ViewStats
 from audio_separation.scenes.graph import NavGraph
 from audio_separation.scenes.layout import DatasetPaths
 from audio_separation.scenes.observations import mapped_path
+from audio_separation.scenes.source_nodes import recorded_sources
 
 
 class SceneTask(NamedTuple):
@@ -28,6 +30,7 @@ class SceneTask(NamedTuple):
         paths: of the dataset.
         scene: name.
         passive_splits: folders of the passive dataset.
+        passive_split: the one of them that must have the scene, as its splits.json lists it; "" for none.
         sounds: split folder of the active dataset -> what its episodes may play.
         quick: neither hold episodes against the JSON Schema nor look at values of depth.
     """
@@ -35,6 +38,7 @@ class SceneTask(NamedTuple):
     paths: DatasetPaths
     scene: str
     passive_splits: tuple[str, ...]
+    passive_split: str
     sounds: Mapping[str, Optional[Sounds]]
     quick: bool
 
@@ -87,6 +91,9 @@ def scan_scene(task: SceneTask) -> SceneScan:
             scan.passive.append(file)
             scan.findings += found
             scan.sizes["passive"] = scan.sizes.get("passive", 0) + size_of(path)
+        elif split == task.passive_split:
+            what = "no such file, though splits.json lists the scene"
+            scan.findings.append(Finding("passive-missing", str(path), what, scene))
     for split, sounds in task.sounds.items():
         path = paths.active(split) / "content" / f"{scene}.json.gz"
         if path.is_file():
@@ -111,24 +118,41 @@ def size_of(path: Path) -> int:
 
 
 def _scan_responses(scan: SceneScan, paths: DatasetPaths, graph: Optional[NavGraph]) -> None:
-    scene, every_node = scan.scene, bool(paths.facts.splits)
+    scene = scan.scene
     folder, packed = paths.rirs_root / scene, paths.rirs_root / f"{scene}.safetensors"
     if not folder.is_dir() and not packed.is_file():
         scan.findings.append(Finding("rirs-absent", str(folder), "no such folder, and no packed file", scene))
         return
+    promised = _promised_sources(scan, paths, graph)
     if folder.is_dir():
         scan.listings, found = rir_tree.list_tree(folder, scene)
         scan.findings += found
         if graph is not None:
-            scan.findings += rir_tree.check_pairs(scan.listings, folder, graph, every_node, scene)
+            scan.findings += rir_tree.check_pairs(scan.listings, folder, graph, promised, scene)
     if packed.is_file():
         scan.sizes["packed"] = size_of(packed)
         scan.packed, found = rir_packed.read_index(packed, scene)
         scan.findings += found
         if graph is not None and scan.packed is not None:
-            scan.findings += rir_packed.check_pairs(packed, scan.packed, graph, every_node, scene)
+            scan.findings += rir_packed.check_pairs(packed, scan.packed, graph, promised, scene)
     if folder.is_dir() and packed.is_file():
         scan.findings.append(Finding("rirs-both", str(packed), f"beside the folder {folder}", scene))
+
+
+def _promised_sources(
+    scan: SceneScan, paths: DatasetPaths, graph: Optional[NavGraph]
+) -> Optional[np.ndarray]:
+    """Node ids from which there should be responses: all of published scenes, those that a home's record lists."""
+    if paths.facts.splits and graph is not None:
+        return graph.node_ids
+    record = paths.metadata(scan.scene) / "home.json"
+    if not record.is_file():
+        return None
+    try:
+        return np.array(recorded_sources(record), np.int64)
+    except UserError as error:
+        scan.findings.append(Finding("home-malformed", str(record), str(error), scan.scene))
+        return None
 
 
 def _scan_views(scan: SceneScan, task: SceneTask, graph: Optional[NavGraph], points: int) -> None:

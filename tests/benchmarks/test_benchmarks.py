@@ -18,6 +18,7 @@ SMALLEST = {
     f"--set TASK.EPISODE_STEPS 2 EVAL.REFINE_STEPS 1 {SMALL_NETWORKS}",
     "simulator": "--envs 1 3 --steps 3 --rounds 1 --warm-steps 3 --rir-samples 2000",
     "store": "--side 2 --rir-samples 2000 --pairs 4 --rounds 1",
+    "views": "--triangles 100 --resolution 8 --nodes 20 --rounds 1",
     "training": "--sizes small --precision fp32 --updates 1 --threads 1",
     "scaling": "--envs 1 2 --sources 1 --rir-s 0.1 --scenes 2 --cache-mb 1 --side 2 --steps 2 --rounds 1 --updates 0",
 }
@@ -82,3 +83,11 @@ def test_training(tmp_path):
     stages = ("render_s", "separator_s", "memory_s", "policy_s", "ppo_update_s", "memory_update_s")
     assert 0.8 * row["update_s"] < sum(row[stage] for stage in stages) <= row["update_s"]
     assert row["rollout_mb"] < 300
+
+
+def test_views(tmp_path):
+    rows = run("views", tmp_path)["rows"]
+    assert [row["what"] for row in rows] == [
+        "home", "home .glb", "colours, 108 triangles", "texture, 108 triangles", "open pickle", "open mapped",
+    ]  # fmt: skip
+    assert all(0 < row["ms_min"] <= row["ms_per_view"] <= row["ms_max"] for row in rows)

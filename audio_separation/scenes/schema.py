@@ -8,10 +8,9 @@ people. Validating needs no scene: whether a position lies on the graph, or a cl
 from __future__ import annotations
 
 import json
-import math
 from functools import cache
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence, Union
 
 import numpy as np
 
@@ -62,30 +61,65 @@ def _first(faults: Iterator[str], limit: int) -> list[str]:
 
 
 @cache
-def _validator(name: str) -> Any:
-    from jsonschema import Draft202012Validator
-    from jsonschema.validators import extend
+def _schema(name: str) -> tuple[dict, Any]:
+    """The schema as a tree, and its validator."""
+    import jsonschema_rs
 
-    schema = json.loads(schema_path(name).read_text(encoding="utf-8"))
-    Draft202012Validator.check_schema(schema)
-    checker = Draft202012Validator.TYPE_CHECKER
-    # pickles of 2020 hold numpy's numbers, and tuples or arrays of them
-    for kind, extra in (("integer", np.integer), ("number", np.number), ("array", (tuple, np.ndarray))):
-        checker = checker.redefine(kind, _either(checker, kind, extra))
-    return extend(Draft202012Validator, type_checker=checker)(schema)
-
-
-def _either(checker: Any, kind: str, extra: Any) -> Any:
-    return lambda _, value: checker.is_type(value, kind) or isinstance(value, extra)
+    tree = json.loads(schema_path(name).read_text(encoding="utf-8"))
+    return tree, jsonschema_rs.validator_for(tree)
 
 
 def _schema_faults(name: str, tree: Any) -> Iterator[str]:
-    for error in _validator(name).iter_errors(tree):
-        if error.validator == "required":
-            missing = [key for key in error.validator_value if key not in error.instance]
-            yield from (f"{error.json_path} lacks the key '{key}'" for key in missing)
+    rules, validator = _schema(name)
+    try:
+        errors = list(validator.iter_errors(tree))
+    except ValueError:  # a type that JSON has not
+        tree = _plain(tree)
+        try:
+            errors = list(validator.iter_errors(tree))
+        except ValueError as why:  # nested too deeply, for some versions
+            yield f"$ should be {rules['title']}, found what cannot be examined ({why})"
+            return
+    for error in sorted(errors, key=lambda e: [str(step).rjust(9) for step in e.instance_path]):
+        where, value = _locate(tree, error.instance_path)
+        if error.schema_path[-1] == "required":
+            yield f"{where} lacks the key '{error.kind.property}'"
         else:
-            yield f"{error.json_path} should be {error.schema['title']}, found {_shown(error.instance)}"
+            yield f"{where} should be {_title(rules, error.schema_path[:-1])}, found {_shown(value)}"
+
+
+def _locate(tree: Any, path: Sequence[Union[str, int]]) -> tuple[str, Any]:
+    """JSON path and value: the library's own value shows NaN as null, its path the key "03" as 3."""
+    where, node = "$", tree
+    for step in path:
+        if isinstance(node, dict):
+            step = next(k for k in node if k == step or (k.isdecimal() and int(k) == step))
+            where += f".{step}"
+        else:
+            where += f"[{step}]"
+        node = node[step]
+    return where, node
+
+
+def _plain(value: Any) -> Any:
+    """The same as JSON has it: pickles of 2020 hold numpy's numbers, and arrays of them."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return _plain(value.tolist())
+    return value if value is None or isinstance(value, (str, int, float)) else repr(value)
+
+
+def _title(rules: dict, path: Sequence[Union[str, int]]) -> str:
+    """Title of the nearest schema at or above ``path`` that has one."""
+    node, title = rules, ""
+    for step in path:
+        # some versions of the library tell the way through a reference, others begin at what it refers to
+        node = rules["$defs"][node["$ref"].rsplit("/", 1)[1]] if step == "$ref" else node[step]
+        title = node.get("title", title) if isinstance(node, dict) else title
+    return title or rules["title"]
 
 
 def _shown(value: Any) -> str:
@@ -106,20 +140,11 @@ def _episode_faults(episodes: list[dict]) -> Iterator[str]:
             quaternion_to_rotation(episode["start_rotation"])
         except UserError as error:
             yield f"{where}.start_rotation: {error}"
-        places = [("start_position", [episode["start_position"]])]
-        places += [(f"goals[{s}].position", _points(g["position"])) for s, g in enumerate(episode["goals"])]
-        for name, points in places:
-            if not all(math.isfinite(value) for point in points for value in point):
-                yield f"{where}.{name} should be finite numbers, found NaN or Infinity"
         key = (str(episode["scene_id"]), str(episode["episode_id"]))
         if key in seen:
             first = f"$.episodes[{seen[key]}]"
             yield f"{where}.episode_id should be unique within its scene, found {key[1]!r} at {first} too"
         seen.setdefault(key, i)
-
-
-def _points(position: Any) -> list:
-    return position if isinstance(position[0], (list, tuple)) else [position]
 
 
 def _point_faults(tree: dict[str, list[dict]]) -> Iterator[str]:

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+import jsonschema_rs
 import numpy as np
 import pytest
-from jsonschema import Draft202012Validator
 
 from audio_separation.errors import UserError
 from audio_separation.scenes import schema
@@ -77,7 +77,7 @@ def points() -> dict:
 @pytest.mark.parametrize("name", ["active_episodes", "passive_points"])
 def test_schemas_are_sound_and_tell_every_field(name: str) -> None:
     tree = json.loads(schema.schema_path(name).read_text())
-    Draft202012Validator.check_schema(tree)
+    jsonschema_rs.meta.validate(tree)
 
     def properties(node: Any) -> Iterator[tuple[str, dict]]:
         for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
@@ -170,9 +170,12 @@ def test_each_required_key_of_a_point(key: str) -> None:
         ),
         (
             lambda e: e.update(start_position=[1, "2", 3]),
-            "$.episodes[0].start_position[1] should be a number, found '2'",
+            "$.episodes[0].start_position[1] should be a finite number, found '2'",
         ),
-        (lambda e: e.update(start_position=[1, float("nan"), 3]), "should be finite numbers, found NaN"),
+        (
+            lambda e: e.update(start_position=[1, float("nan"), 3]),
+            "[1] should be a finite number, found nan",
+        ),
         (lambda e: e.update(start_rotation=[0, 0, 1]), "should be a unit quaternion [x, y, z, w] of 0, 90"),
         (
             lambda e: e.update(start_rotation=[0, 0.38268343, 0, 0.92387953]),
@@ -208,7 +211,7 @@ def test_each_required_key_of_a_point(key: str) -> None:
         ),
         (
             lambda e: e["goals"][1].update(position=[[1, 2, 3], [1, float("inf"), 2]]),
-            "$.episodes[0].goals[1].position should be finite numbers",
+            "$.episodes[0].goals[1].position[1][1] should be a finite number, found inf",
         ),
     ],
 )
@@ -248,6 +251,23 @@ def test_faulty_points(break_it: Callable[[dict], object], sentence: str) -> Non
 def test_other_things_than_episodes(tree: Any) -> None:
     assert len(schema.validate_active(tree)) == 1
     assert len(schema.validate_passive(tree)) >= 1
+
+
+def test_values_that_json_has_not() -> None:
+    assert schema.validate_active({"episodes": {1, 2}}) == [
+        "$.episodes should be a list of episodes, found '{1, 2}'"
+    ]
+    assert schema.validate_passive(
+        {"03": [{"r": np.float64(1.5), "azimuth": 0, "all_s": [np.uint8(1)]}]}
+    ) == ["$.03[0].r should be a node, a whole number from 0, found 1.5"]
+    assert schema.validate_passive({3: []}) == ["$.3 should be a list of datapoints, at least one, found []"]
+    deep: list = []
+    for _ in range(400):
+        deep = [deep]
+    for fault in schema.validate_active(
+        {"episodes": [], "deep": deep}
+    ):  # some versions of the library refuse it
+        assert fault.startswith("$ should be an object") and "found what cannot be examined (" in fault
 
 
 def test_ids_are_unique_within_a_scene() -> None:

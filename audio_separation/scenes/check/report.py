@@ -119,7 +119,9 @@ def _place(finding: Finding) -> str:
         items = str(finding.count)
     # the errors of readers name the file themselves
     what = finding.what.replace(f"{finding.where}: ", "").replace(finding.where, "it")
-    return f"{finding.where}{': ' if items else ''}{items}: {what}"
+    line = f"{finding.where}{': ' if items else ''}{items}: {what}"
+    # names of files may hold anything, also what commands a terminal
+    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def _totals(report: Report) -> list[str]:

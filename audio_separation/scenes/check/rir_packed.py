@@ -98,7 +98,7 @@ def check_pairs(
     ``promised`` is that of :func:`rir_tree.wanted_pairs`.
     """
     wanted = wanted_pairs(graph, promised, index.sources)
-    needed = {(r, s) for r in wanted.receivers.tolist() for s in wanted.sources.tolist()}
+    needed = {(receiver, source) for receiver, source in wanted.tolist()}
     broken = {p: why for p, why in index.broken.items() if why != MISSING and p[1:] in needed}
     listed = np.array([pair_key(*pair) for pair in broken], np.int64)
     missing = [

@@ -18,6 +18,7 @@ from audio_separation.audio.packing import pair_of_name
 from audio_separation.audio.rir_store import NUM_EARS
 from audio_separation.audio.wav import BrokenWav, read_wav, read_wav_header
 from audio_separation.scenes.check.findings import Finding, of_items
+from audio_separation.scenes.check.metadata import components
 from audio_separation.scenes.graph import ROTATIONS_DEG, NavGraph
 
 AZIMUTHS = ROTATIONS_DEG
@@ -233,29 +234,26 @@ def _names(listing: Listing, rows: np.ndarray) -> list[str]:
     return [listing.name(row) for row in rows.tolist()]
 
 
-class Wanted(NamedTuple):
-    """The pairs that a scene should have responses of: all azimuths x receivers x sources (node ids)."""
+def wanted_pairs(graph: NavGraph, promised: Optional[np.ndarray], present: np.ndarray) -> np.ndarray:
+    """Return the pairs that a scene should have responses of in each azimuth: int [K, 2] (receiver, source), sorted.
 
-    receivers: np.ndarray
-    sources: np.ndarray
-
-
-def wanted_pairs(graph: NavGraph, promised: Optional[np.ndarray], present: np.ndarray) -> Wanted:
-    """Return the pairs that a run may ask for.
+    They are those of nodes that can be reached from one another: SoundSpaces' archive has none from one part of a
+    disconnected graph to another (its issue 104).
 
     Args:
         graph: of the scene.
         promised: node ids that should be sources; None where nothing says it.
         present: node ids that occur as a source, which counts then.
     """
-    nodes = np.sort(graph.node_ids)
-    return Wanted(nodes, np.intersect1d(nodes, present if promised is None else promised))
+    order = np.argsort(graph.node_ids)
+    nodes, part = graph.node_ids[order], components(graph)[order]
+    source = np.isin(nodes, present if promised is None else promised)
+    return np.stack([nodes[i] for i in np.nonzero((part[:, None] == part) & source)], axis=-1)
 
 
-def missing_pairs(azimuth: int, keys: np.ndarray, wanted: Wanted) -> np.ndarray:
+def missing_pairs(azimuth: int, keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """int [K, 2]: (receiver, source) of the wanted pairs of an azimuth that are not among ``keys``, sorted."""
-    grid = np.stack(np.meshgrid(wanted.receivers, wanted.sources, indexing="ij"), axis=-1).reshape(-1, 2)
-    return grid[~np.isin(pair_keys(np.full(len(grid), azimuth), grid[:, 0], grid[:, 1]), keys)]
+    return wanted[~np.isin(pair_keys(np.full(len(wanted), azimuth), wanted[:, 0], wanted[:, 1]), keys)]
 
 
 def check_pairs(
@@ -273,15 +271,14 @@ def check_pairs(
     for azimuth in AZIMUTHS:
         listing = by_azimuth.get(azimuth)
         if listing is None:
-            count = len(wanted.receivers) * len(wanted.sources)
             findings.append(
-                Finding("rir-missing", str(folder / str(azimuth)), "no such folder", scene, count=count)
+                Finding("rir-missing", str(folder / str(azimuth)), "no such folder", scene, count=len(wanted))
             )
             continue
         dashed = bool(len(listing.dashed)) and bool(listing.dashed.all())
         names = [file_name(r, s, dashed) for r, s in missing_pairs(azimuth, listing.keys, wanted).tolist()]
         findings += of_items("rir-missing", listing.folder, "no such file", names, scene)
-        known = np.isin(listing.receiver, wanted.receivers) & np.isin(listing.source, graph.node_ids)
+        known = np.isin(listing.receiver, graph.node_ids) & np.isin(listing.source, graph.node_ids)
         rows = np.flatnonzero(~known)
         what = "of nodes that the graph does not have"
         findings += of_items("rir-foreign", listing.folder, what, _names(listing, rows), scene)

@@ -15,7 +15,7 @@ import json
 import pickle
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 import numpy as np
 from scipy.io import wavfile
@@ -38,6 +38,9 @@ NODES = (0, 2, 3, 4, 6, 7)  # rows of points.txt that the graph holds; 1 and 5 c
 #                                                    0 2 3    +-> x
 POINTS_XZ = np.array([[0, 0], [1, -1], [1, 0], [2, 0], [0, -2], [2, -2], [0, -3], [0, -1]], dtype=float)
 EDGES = ((0, 2), (0, 7), (2, 3), (4, 6), (4, 7))  # node ids
+# a region apart, as most published graphs have some; there are no responses from one region to another
+ISLAND = (8, 9)
+ISLAND_XZ = np.array([[5, 0], [6, 0]], dtype=float)
 
 # family of episodes, datapoints and sounds -> what its archive calls things
 CORPUS = {
@@ -151,10 +154,11 @@ def dumps_2020(content: object, protocol: int = 3) -> bytes:
 
 
 # ---- metadata ------------------------------------------------------------------------------------------
-def point_positions(dataset: str, split: str) -> np.ndarray:
+def point_positions(dataset: str, split: str, island: bool = False) -> np.ndarray:
     """float64 [P, 3] of the rows of points.txt: Habitat frame (y up), metres, floor level; val is mirrored in x."""
     number = list(SCENES[dataset]).index(split)
-    x, z = GRID_M[dataset] * POINTS_XZ.T * np.array([[1.0 if number != 1 else -1.0], [1.0]])
+    points = np.concatenate([POINTS_XZ, ISLAND_XZ]) if island else POINTS_XZ
+    x, z = GRID_M[dataset] * points.T * np.array([[1.0 if number != 1 else -1.0], [1.0]])
     positions = np.stack([x + 0.37 + number, np.full(len(x), 0.071 * number), z - 1.63 * number], axis=1)
     return positions.astype(np.float32).astype(np.float64)  # published points are float32 numbers in decimals
 
@@ -167,9 +171,10 @@ def _write_metadata(paths: DatasetPaths, scene: str, positions: np.ndarray, prot
     (folder / "points.txt").write_text("".join(rows))
     table = np.loadtxt(io.StringIO("".join(rows)), delimiter="\t")
     points = list(zip(table[:, 1], table[:, 3] - mic, -table[:, 2]))  # tuples of numpy.float64, as published
-    nodes = {node: {"point": points[node]} for node in NODES}
-    adj: dict = {node: {} for node in NODES}
-    for a, b in EDGES:
+    island = len(positions) > len(POINTS_XZ)
+    nodes = {node: {"point": points[node]} for node in (*NODES, *(ISLAND if island else ()))}
+    adj: dict = {node: {} for node in nodes}
+    for a, b in (*EDGES, ISLAND) if island else EDGES:
         adj[a][b] = adj[b][a] = {}
     (folder / "graph.pkl").write_bytes(dumps_2020(_Graph(nodes, adj), protocol))
 
@@ -198,15 +203,15 @@ def published_rir(
 
 def _write_rirs(paths: DatasetPaths, scene: str, positions: np.ndarray, separator: str, kind: type) -> None:
     rate_hz = RIR_RATE_HZ[paths.dataset]
+    regions = [NODES, ISLAND] if len(positions) > len(POINTS_XZ) else [NODES]
+    pairs = [(receiver, source) for region in regions for receiver in region for source in region]
     for azimuth in AZIMUTHS:
         (paths.rirs_root / scene / str(azimuth)).mkdir(parents=True)
-        for receiver in NODES:
-            for source in NODES:
-                rir = published_rir(positions, azimuth, receiver, source, rate_hz).T
-                samples = np.round(rir * 32768).astype(np.int16) if kind is np.int16 else rir
-                wavfile.write(
-                    rir_path(paths, scene, azimuth, receiver, source, separator), rate_hz, np.array(samples)
-                )
+        for receiver, source in pairs:
+            rir = published_rir(positions, azimuth, receiver, source, rate_hz).T
+            samples = np.round(rir * 32768).astype(np.int16) if kind is np.int16 else rir
+            file = rir_path(paths, scene, azimuth, receiver, source, separator)
+            wavfile.write(file, rate_hz, np.array(samples))
 
 
 def _break_rirs(paths: DatasetPaths, separator: str) -> None:
@@ -220,14 +225,14 @@ def _break_rirs(paths: DatasetPaths, separator: str) -> None:
 
 
 # ---- views ---------------------------------------------------------------------------------------------
-def _write_views(paths: DatasetPaths, split: str, size: int, protocol: int) -> None:
+def _write_views(paths: DatasetPaths, split: str, nodes: Sequence[int], size: int, protocol: int) -> None:
     # train: depth [H, W, 1] in 0..1; val: raw metres [H, W] as SoundSpaces' script caches them; test: [H, W] in 0..1
     ramp = np.linspace(0.05, 0.9, size, dtype=np.float32)[:, None] * np.ones((1, size), np.float32)
     cache = {}
-    for v, node in enumerate(NODES):
+    for v, node in enumerate(nodes):
         for k, rotation in enumerate((0, 90, 180, 270)):
             rgba = np.zeros((size, size, 4), np.uint8)
-            rgba[..., 0], rgba[..., 1], rgba[..., 3] = 40 * v, 60 * k, 255
+            rgba[..., 0], rgba[..., 1], rgba[..., 3] = 30 * v, 60 * k, 255
             rgba[..., 2] = np.arange(size, dtype=np.uint8)[None]
             depth = np.roll(ramp, k + v, axis=0)
             if split == "val":
@@ -279,9 +284,9 @@ def _episode(family: str, dataset: str, scene: str, i: int, sounds: list[str], p
     if family == "aavidss":
         for entry, second in zip(info, (3 * i, 19 - i)):
             entry["start_idx"] = second
-    else:
-        del info[1]["target_label"]  # nothing reads it
-        info[0]["geodesic_distance"] = 0.0
+    else:  # its code reads no second, as its clips last one, and the label of the target only
+        del info[1]["target_label"]
+        info[0].update(geodesic_distance=0.0, num_action=0)
     return {
         "episode_id": str(i),
         "scene_id": scene_id(dataset, scene),
@@ -349,6 +354,7 @@ def make_published_tree(
     separator: str = "_",
     family: str = "aavidss",
     broken: bool = False,
+    island: bool = False,
     meshes: bool = False,
     image_size: int = 128,
     seed: int = 0,
@@ -362,6 +368,7 @@ def make_published_tree(
         family: whose episodes, datapoints and sounds: ``aavidss``, or ``move2hear`` (mp3d only).
         broken: three responses a scene are unreadable (:func:`broken_rirs`); the first episode of every split
             hears one of them first.
+        island: two more nodes that cannot be reached from the others, without responses to them.
         meshes: also a box as mesh of each scene, z up, where habitat-sim looks for it (needs trimesh).
         image_size: pixels of a view's side; published 128.
         seed: of sounds and datapoints.
@@ -369,10 +376,10 @@ def make_published_tree(
     versions = VERSIONS[dataset]
     paths = DatasetPaths(root / "data", root / "sound_spaces", dataset, CORPUS[family], *versions)
     for s, (split, scene) in enumerate(SCENES[dataset].items()):
-        positions = point_positions(dataset, split)
+        positions = point_positions(dataset, split, island)
         _write_metadata(paths, scene, positions, protocol=3 if s < 2 else 4)
         _write_rirs(paths, scene, positions, separator, np.int16 if split == "val" else np.float32)
-        _write_views(paths, split, image_size, protocol=3 + s % 2)
+        _write_views(paths, split, (*NODES, *(ISLAND if island else ())), image_size, protocol=3 + s % 2)
         if meshes:
             _write_mesh(paths, scene, positions)
     if broken:

@@ -13,6 +13,7 @@ from published import (
     EPISODE_SPLITS,
     EPISODES,
     GRID_M,
+    ISLAND,
     LABELS,
     NODES,
     PASSIVE_POINTS,
@@ -27,6 +28,7 @@ from published import (
 from audio_separation.audio.clips import ClipLibrary
 from audio_separation.audio.rir_store import WavRirStore
 from audio_separation.errors import UserError
+from audio_separation.scenes.check.rir_tree import wanted_pairs
 from audio_separation.scenes.episode_format import scene_of
 from audio_separation.scenes.episodes import load_episodes, validate_episodes
 from audio_separation.scenes.graph import load_graph
@@ -54,7 +56,7 @@ def test_metadata_and_views(published: tuple[str, DatasetPaths]) -> None:
         assert graph.geodesic[0, 1] == pytest.approx(GRID_M[paths.dataset])
         views = load_observations(paths.observations(scene), graph)
         assert views.rgb.shape == (6, 4, 16, 16, 3) and views.depth.shape == (6, 4, 16, 16, 1)
-        assert views.rgb[2, 3, 0, 5].tolist() == [80, 180, 5]
+        assert views.rgb[2, 3, 0, 5].tolist() == [60, 180, 5]
         # val is in metres, up to 11.7: clipped at 10 m
         high, scale = (1.0, 1.3) if split == "val" else (0.9, 1.0)
         assert views.depth.max() == pytest.approx(high)
@@ -155,3 +157,25 @@ def test_broken_responses_are_told_apart(tmp_path: Path) -> None:
             store.load(scene, int(azimuth), *map(int, pair.split("-")))
         assert str(file) in str(caught.value)
     assert all(store.max_samples(scene) > 0 for scene in SCENES["mp3d"].values())
+
+
+def test_regions_apart_have_no_responses_to_one_another_and_that_is_no_fault(tmp_path: Path) -> None:
+    paths = make_published_tree(tmp_path, island=True, image_size=8)
+    scene = SCENES["mp3d"]["train"]
+    graph = load_graph(paths.metadata(scene))
+    assert graph.node_ids.tolist() == [*NODES, *ISLAND]
+    store = WavRirStore(paths.rirs_root)
+    for v, receiver in enumerate(graph.node_ids.tolist()):
+        for w, source in enumerate(graph.node_ids.tolist()):
+            if np.isfinite(graph.geodesic[v, w]):
+                assert store.load(scene, 0, receiver, source).shape[0] == 2
+            else:
+                with pytest.raises(UserError, match=rf"{receiver}_{source}\.wav is missing"):
+                    store.load(scene, 0, receiver, source)
+    assert load_observations(paths.observations(scene), graph).rgb.shape[0] == 8
+    # nor does the check of data miss them
+    pairs = [[r, s] for region in (NODES, ISLAND) for r in region for s in region]
+    assert wanted_pairs(graph, None, graph.node_ids).tolist() == pairs
+    assert wanted_pairs(graph, np.array([2, 9, 5]), graph.node_ids).tolist() == [
+        p for p in pairs if p[1] in (2, 9)
+    ]

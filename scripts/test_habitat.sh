@@ -24,7 +24,7 @@ fi
 wanted=$(cat requirements.txt requirements-habitat.txt; grep '^pytest[<>=]' requirements-test.txt)
 if [ "$wanted" != "$(cat "$VENV/.installed" 2>/dev/null)" ]; then
     echo "== installing requirements.txt and requirements-habitat.txt in $VENV"
-    if ! "${PIP[@]}" install -r /dev/stdin <<<"$wanted"; then
+    if ! "${PIP[@]}" install --no-compile -r /dev/stdin <<<"$wanted"; then
         # no network is no fault of this repository; a set of requirements that does not install is
         probe=$(mktemp -d)
         "${PIP[@]}" download --retries 0 --no-deps --dest "$probe" -r requirements-habitat.txt 2>/dev/null && reached=1
@@ -33,6 +33,8 @@ if [ "$wanted" != "$(cat "$VENV/.installed" 2>/dev/null)" ]; then
         echo "error: pip could not install requirements.txt and requirements-habitat.txt together" >&2
         exit 2
     fi
+    "${PIP[@]}" install --no-compile -r requirements-rlr.txt 2>/dev/null ||
+        echo "note: rlr-audio-propagation did not build (is g++ there?): the tests of live rendering will be skipped"
     echo "$wanted" >"$VENV/.installed"
 fi
 export OMP_NUM_THREADS=1

@@ -17,6 +17,7 @@ STEPS = 4
 def overrides(paths: DatasetPaths, *more: str, words: Iterable[str] = ()) -> list[str]:
     """Overrides that put the example YAML on the dataset at ``paths``; ``words`` are KEY VALUE of our tree."""
     ours = {
+        "DATASET": paths.dataset,
         "DATA.ROOT": paths.data_root,
         "DATA.SOUND_SPACES": paths.sound_spaces_root,
         "TASK.EPISODE_STEPS": STEPS,

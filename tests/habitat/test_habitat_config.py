@@ -95,7 +95,6 @@ def test_our_yaml_is_read_and_overrides_have_the_last_word(tiny, tmp_path):
         (["habitat.dataset.content_scenes=[moon]"], [], r"names moon, but .* play in tiny_000"),
         ([], ["DATA.SOUNDS", "valUnheard"], "which is not among"),
         ([], ["DATASET", "replica"], r"tiny_000: .*metadata.replica.tiny_000"),
-        ([], ["SIMULATOR.TYPE", "live"], "SIMULATOR.TYPE is live"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(tiny, more, words, message):

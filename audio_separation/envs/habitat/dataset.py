@@ -18,7 +18,7 @@ from habitat.tasks.nav.nav import NavigationEpisode, NavigationGoal
 from yacs.config import CfgNode
 
 from audio_separation.envs.build import load_task_episodes, open_clips
-from audio_separation.envs.habitat.settings import task_config
+from audio_separation.envs.habitat.settings import is_live, task_config
 from audio_separation.errors import UserError
 from audio_separation.scenes.episode_format import Episode, episode_to_json, parse_episode, scene_of
 from audio_separation.scenes.episodes import validate_episodes
@@ -91,13 +91,13 @@ def published_form(episode: AudioSeparationEpisode) -> dict:
     }
 
 
-def from_habitat(episode: AudioSeparationEpisode) -> Episode:
-    """habitat-lab's record as ours.
+def from_habitat(episode: AudioSeparationEpisode, live: bool = False) -> Episode:
+    """habitat-lab's record as ours; ``live``: its start may have any heading.
 
     Raises:
         UserError: for an episode whose start, sources or sounds are not of the published form.
     """
-    return parse_episode(published_form(episode), Path("habitat episode"), 0)
+    return parse_episode(published_form(episode), Path("habitat episode"), 0, live)
 
 
 def _validate(config: CfgNode, records: Sequence[Episode]) -> None:
@@ -108,7 +108,7 @@ def _validate(config: CfgNode, records: Sequence[Episode]) -> None:
     for scene in sorted({record.scene for record in records}):
         graphs[scene] = load_graph(paths.require(paths.metadata(scene), f"metadata of scene {scene}"))
     try:
-        validate_episodes(records, clips, graphs)
+        validate_episodes(records, clips, graphs, is_live(config))
     except UserError as error:
         folder = paths.active(config.DATA.SPLIT)
         raise UserError(f"{folder}: {error} (corpus {clips.folder})") from None
@@ -124,9 +124,11 @@ class AudioSeparationDataset(Dataset[AudioSeparationEpisode]):
 
     def __init__(self, config: Optional[Any] = None):
         self.episodes: List[AudioSeparationEpisode] = []
+        self._live = False
         if config is None:
             return
         settings = task_config(config)
+        self._live = is_live(settings)
         records = load_task_episodes(settings)
         wanted = set(config.content_scenes)
         if ALL_SCENES_MASK not in wanted:
@@ -165,5 +167,6 @@ class AudioSeparationDataset(Dataset[AudioSeparationEpisode]):
         """Add the episodes of a published ``<split>.json``; ``scenes_dir`` is not used."""
         trees = json.loads(json_str)["episodes"]
         self.episodes += [
-            to_habitat(parse_episode(tree, Path("json_str"), number)) for number, tree in enumerate(trees)
+            to_habitat(parse_episode(tree, Path("json_str"), number, self._live))
+            for number, tree in enumerate(trees)
         ]

@@ -25,17 +25,16 @@ def task_config(node: Any) -> CfgNode:
             last word).
 
     Raises:
-        UserError: for a missing file, an unknown key or a wrong value, and for a live simulator.
+        UserError: for a missing file, an unknown key or a wrong value.
     """
     chosen = ["DATA.SPLIT", node.split, "DATA.SOUNDS", sounds_of_split(node.split)] if node.split else []
     chosen += [] if node.images else ["POLICY.VISION", "none"]
     try:
-        config = get_config(node.exp_config or None, [*chosen, *node.overrides])
+        return get_config(node.exp_config or None, [*chosen, *node.overrides])
     except UserError as error:
         raise UserError(f"habitat.dataset.exp_config, split and overrides: {error}") from None
-    if config.SIMULATOR.TYPE != "cached":
-        raise UserError(
-            f"SIMULATOR.TYPE is {config.SIMULATOR.TYPE}, but habitat-lab's interface here plays the cached one; for "
-            "continuous poses use audio_separation.envs.live"
-        )
-    return config
+
+
+def is_live(config: CfgNode) -> bool:
+    """Whether agents stand at any position and heading, where everything is rendered as it is needed."""
+    return config.SIMULATOR.TYPE == "live"

@@ -1,10 +1,10 @@
-"""Our simulator behind habitat-lab's interface."""
+"""Our simulators, the cached and the live one, behind habitat-lab's interface."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, cast
 
 import gym
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from audio_separation.envs.build import build_simulator
 from audio_separation.envs.habitat.dataset import AudioSeparationEpisode, from_habitat
-from audio_separation.envs.habitat.settings import task_config
+from audio_separation.envs.habitat.settings import is_live, task_config
 from audio_separation.envs.near_target import Estimator
 from audio_separation.envs.rewards import mixture_estimate
 from audio_separation.envs.simulator import ACTIONS, HOLD, MOVE_FORWARD, BatchSimulator, Observation
@@ -27,13 +27,17 @@ from audio_separation.scenes.episodes import load_episodes
 from audio_separation.scenes.graph import NavGraph, rotation_to_quaternion
 from audio_separation.scenes.layout import paths_from_config
 
+if TYPE_CHECKING:
+    from audio_separation.envs.live.simulator import LiveSimulator
+
 
 @dataclass
 class AudioSeparationSimConfig(SimulatorConfig):
     """The simulator's part; what data it plays on follows ``habitat.dataset``.
 
     Turns are of 90 degrees and forward moves follow the edges of the navigation graph (1 m in homes and MP3D, 0.5 m
-    in Replica), whatever ``turn_angle`` and ``forward_step_size`` say.
+    in Replica); with ``SIMULATOR.TYPE live`` both are those of ``LIVE``. ``turn_angle`` and ``forward_step_size``
+    change nothing: they are here for tools that read them.
     """
 
     type: str = "AudioSeparationSim-v0"
@@ -49,7 +53,7 @@ class AudioSeparationSimConfig(SimulatorConfig):
 
 @registry.register_simulator(name="AudioSeparationSim-v0")
 class AudioSeparationSim(Simulator):
-    """One environment of :class:`BatchSimulator`, a scene at a time.
+    """One environment of :class:`BatchSimulator` (or ``LiveSimulator``), a scene at a time.
 
     Actions are habitat-lab's numbers: 1 forward, 2 left, 3 right. The task has no stop: 0 (stop) and None stand
     still for a second and listen.
@@ -65,6 +69,7 @@ class AudioSeparationSim(Simulator):
         self.habitat_config = config
         self.estimator: Optional[Estimator] = None
         self._settings = task_config(config)
+        self._live = is_live(self._settings)
         self._sensor_suite = SensorSuite([])
         self._collided = False
         self._episode: Optional[Episode] = None
@@ -72,7 +77,7 @@ class AudioSeparationSim(Simulator):
         scene = scene_of(config.scene)
         folder = paths_from_config(self._settings).active_root
         # any episode of the scene will do: the sensors' spaces need one before habitat-lab has chosen
-        (first,) = load_episodes(folder, self._settings.DATA.SPLIT, [scene], limit=1)
+        (first,) = load_episodes(folder, self._settings.DATA.SPLIT, [scene], 1, self._live)
         self._load(first)
 
     # ---- what habitat.Env calls ------------------------------------------------------------------------
@@ -93,7 +98,7 @@ class AudioSeparationSim(Simulator):
         if episode is None:
             raise ValueError("AudioSeparationSim-v0 plays episodes: reconfigure() needs one")
         self.habitat_config = config
-        self._episode = from_habitat(episode)
+        self._episode = from_habitat(episode, self._live)
         if self._episode.scene not in self.batch.scenes:
             self._load(self._episode)
 
@@ -118,7 +123,8 @@ class AudioSeparationSim(Simulator):
         ours = HOLD if not action else int(action) - 1
         node = self.batch.node[0]
         observation = self._observe(self.batch.step(np.array([ours])))
-        self._collided = ours == MOVE_FORWARD and bool(self.batch.node[0] == node)
+        stayed = ours == MOVE_FORWARD and self.batch.node[0] == node
+        self._collided = bool(self._live_batch().collided[0] if self._live else stayed)
         return observation
 
     def step_physics(self, dt: float) -> None:
@@ -126,25 +132,36 @@ class AudioSeparationSim(Simulator):
 
     def get_agent_state(self, agent_id: int = 0) -> AgentState:
         """Position on the floor (Habitat frame, metres) and rotation of the agent."""
-        x, y, z, w = rotation_to_quaternion(int(self.batch.rotation[0]))
-        position = self.graph.positions[self.batch.node[0]].astype(np.float32)
-        return AgentState(position, quaternion.quaternion(w, x, y, z))
+        x, y, z, w = rotation_to_quaternion(float(self.batch.rotation[0]))
+        node = self.graph.positions[self.batch.node[0]]
+        position = self._live_batch().position[0] if self._live else node
+        return AgentState(position.astype(np.float32), quaternion.quaternion(w, x, y, z))
 
     def geodesic_distance(
         self, position_a: Sequence[float], position_b: Any, episode: Optional[AudioSeparationEpisode] = None
     ) -> float:
-        """Metres over the graph's edges from a node to the nearest of one or several; inf where none is reached.
+        """Metres to walk from a position to the nearest of one or several; inf where none is reached.
+
+        Over the graph's edges, for which positions must be nodes; for live scenes that of ``walking_distance``.
 
         Raises:
             UserError: for a position off the graph.
         """
-        distances = self.graph.geodesic[self.graph.nearest(position_a)]
-        ends = np.asarray(position_b, dtype=np.float64).reshape(-1, 3).tolist()
-        return min((float(distances[self.graph.nearest(end)]) for end in ends), default=math.inf)
+        start, ends = np.asarray(position_a, np.float64), np.asarray(position_b, np.float64).reshape(-1, 3)
+        if self._live:
+            from audio_separation.envs.live.motion import walking_distance
+
+            (scene,) = self._live_batch().live_scenes.values()
+            return min(
+                (walking_distance(scene.space, scene.graph, start, end) for end in ends), default=math.inf
+            )
+        distances = self.graph.geodesic[self.graph.nearest(start.tolist())]
+        return min((float(distances[self.graph.nearest(end)]) for end in ends.tolist()), default=math.inf)
 
     @property
     def previous_step_collided(self) -> bool:
-        """Whether the last action was forward and no edge led there. A property, as in habitat-lab's simulator."""
+        """Whether the last action was forward and no edge led there, or an agent at a continuous pose ran into
+        something. A property, as in habitat-lab's own simulator."""
         return self._collided
 
     def render(self, mode: str = "rgb") -> np.ndarray:
@@ -180,6 +197,9 @@ class AudioSeparationSim(Simulator):
     def mixture(self, observation: Observation) -> Tensor:
         """The unprocessed mixture as an estimate, ``[1, 1, F, N]``."""
         return mixture_estimate(torch.expm1(observation.mix_logmag), self._settings.AUDIO.TARGET_MONO_RMS)
+
+    def _live_batch(self) -> LiveSimulator:
+        return cast("LiveSimulator", self.batch)
 
     def _load(self, episode: Episode) -> None:
         self.batch: BatchSimulator = build_simulator(

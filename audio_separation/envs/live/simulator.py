@@ -172,7 +172,7 @@ class LiveSimulator(BatchSimulator):
         still = np.zeros(self.num_envs, int)
         return [
             Listeners(self._scene_names, still, numbers, sources, self._sounds, seconds)
-            for numbers in self._heard.T
+            for numbers in self._heard.T.copy()
         ]
 
     def _images(self) -> tuple[Optional[Tensor], Optional[Tensor]]:

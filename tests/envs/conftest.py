@@ -1,0 +1,24 @@
+"""Worlds that the tests of live rendering share; read them, never change them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from live_worlds import make_box_world, make_home_world
+
+
+@pytest.fixture(scope="session")
+def home_world(tiny, tmp_path_factory):
+    """Paths of a dataset with one generated home, and the home."""
+    return make_home_world(tmp_path_factory.mktemp("home") / "world", tiny)
+
+
+@pytest.fixture(scope="session")
+def box_world(tiny, tmp_path_factory):
+    """Paths of a dataset with an empty box of 6 x 3 x 4 m."""
+    return make_box_world(tmp_path_factory.mktemp("box") / "world", tiny)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from audio_separation.errors import UserError
+from audio_separation.scenes.pickle_scan import scan_pickle
 
 
 class PickledGraph:
@@ -67,6 +68,21 @@ class _Dtype:
         self.dtype = self.dtype.newbyteorder(order)
 
 
+class _Budget:
+    """What a pickle may still copy, in bytes or items: as much as its own length, so honest ones stay within.
+
+    One short text or list can be asked for again and again, and copied each time.
+    """
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise pickle.UnpicklingError("more data than its bytes can hold")
+
+
 class _Array(np.ndarray):
     """An array that is filled from checked parts only."""
 
@@ -74,6 +90,7 @@ class _Array(np.ndarray):
         version, shape, dtype, fortran, data = state
         if not isinstance(dtype, _Dtype) or not isinstance(data, (bytes, bytearray)):
             raise pickle.UnpicklingError("an array whose dtype or data is of another kind")
+        self.__dict__.pop("budget").take(len(data))  # once: an array is filled once
         super().__setstate__((version, shape, dtype.dtype, fortran, bytes(data)))
 
 
@@ -81,6 +98,40 @@ class _Sealed:
     """A callable on which a pickle can set no attribute (as it could on a plain function)."""
 
     __slots__ = ()
+
+
+class _Counted(_Sealed):
+    """A sealed callable that copies data."""
+
+    __slots__ = ("_budget",)
+
+    def __init__(self, budget: _Budget) -> None:
+        self._budget = budget
+
+
+class _NameOnly(_Sealed):
+    """A type that pickles name as the default of a dict, and never call."""
+
+    __slots__ = ()
+
+
+class _Set(_Counted):
+    __slots__ = ("_kind",)
+
+    def __init__(self, budget: _Budget, kind: type) -> None:
+        super().__init__(budget)
+        self._kind = kind
+
+    def __call__(self, items: Any = ()) -> Any:
+        self._budget.take(len(items))
+        return self._kind(items)
+
+
+class _EmptyBytes(_Sealed):
+    __slots__ = ()
+
+    def __call__(self) -> bytes:
+        return b""  # others are spelt by _codecs.encode
 
 
 class _PlainDict(_Sealed):
@@ -91,27 +142,31 @@ class _PlainDict(_Sealed):
         return {}
 
 
-class _Latin1(_Sealed):
+class _Latin1(_Counted):
     __slots__ = ()
 
     def __call__(self, text: str, encoding: str) -> bytes:
         # how protocols 0-2 of Python 3 spell bytes
         if encoding not in ("latin1", "latin-1"):
             raise pickle.UnpicklingError(f"bytes in encoding {encoding!r}")
+        self._budget.take(len(text))
         return text.encode("latin1")
 
 
-class _Reconstruct(_Sealed):
+class _Reconstruct(_Counted):
     __slots__ = ()
 
     def __call__(self, *_: Any) -> _Array:
-        return np.zeros(0).view(_Array)  # its state follows
+        array = np.zeros(0).view(_Array)  # its state follows
+        array.__dict__["budget"] = self._budget
+        return array
 
 
-class _Scalar(_Sealed):
+class _Scalar(_Counted):
     __slots__ = ()
 
     def __call__(self, dtype: _Dtype, data: bytes) -> Any:
+        self._budget.take(dtype.dtype.itemsize)
         return np.frombuffer(data, dtype.dtype, count=1)[0]
 
 
@@ -122,17 +177,22 @@ class _FromBuffer(_Sealed):
         return np.frombuffer(data, dtype.dtype).reshape(shape, order=order)  # type: ignore[call-overload]
 
 
-def _allowed_globals() -> dict[str, Any]:
-    table: dict[str, Any] = {"_codecs.encode": _Latin1()}
-    basic = (dict, list, tuple, set, frozenset, int, float, complex, bool, str, bytes, bytearray)
-    for kind in basic:
-        table[f"builtins.{kind.__name__}"] = table[f"__builtin__.{kind.__name__}"] = kind
+def _allowed_globals(budget: _Budget) -> dict[str, Any]:
+    table: dict[str, Any] = {"_codecs.encode": _Latin1(budget)}
+    kinds: dict[str, Any] = dict.fromkeys(
+        ("dict", "list", "tuple", "int", "float", "bool", "str"), _NameOnly()
+    )
+    kinds.update(
+        set=_Set(budget, set), frozenset=_Set(budget, frozenset), bytes=_EmptyBytes(), complex=complex
+    )
+    for name, kind in kinds.items():
+        table[f"builtins.{name}"] = table[f"__builtin__.{name}"] = kind
     table["collections.OrderedDict"] = table["collections.defaultdict"] = _PlainDict()
     for core in ("numpy.core", "numpy._core"):  # the private modules were renamed with numpy 2
-        table[f"{core}.multiarray._reconstruct"] = _Reconstruct()
-        table[f"{core}.multiarray.scalar"] = _Scalar()
+        table[f"{core}.multiarray._reconstruct"] = _Reconstruct(budget)
+        table[f"{core}.multiarray.scalar"] = _Scalar(budget)
         table[f"{core}.numeric._frombuffer"] = _FromBuffer()
-    table["numpy.ndarray"] = _Reconstruct()  # only ever named as the type to reconstruct
+    table["numpy.ndarray"] = _NameOnly()  # only ever named as the type to reconstruct
     table["numpy.dtype"] = _Dtype
     for name in ("Graph", "DiGraph"):
         table[f"networkx.classes.{name.lower()}.{name}"] = PickledGraph
@@ -152,17 +212,24 @@ def _allowed_globals() -> dict[str, Any]:
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
-    _allowed = _allowed_globals()
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data))
+        self._allowed = _allowed_globals(_Budget(len(data)))
 
     def find_class(self, module: str, name: str) -> Any:
         known = self._allowed.get(f"{module}.{name}")
         if known is None:
-            raise _RefusedGlobal(f"{module}.{name}")
+            raise _RefusedGlobal(_printable(f"{module}.{name}"))
         return known
 
 
 class _RefusedGlobal(Exception):
     pass
+
+
+def _printable(text: str) -> str:
+    """The beginning of a text of the file's, fit for one line of a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text[:200])
 
 
 class RefusedPickle(UserError):
@@ -184,7 +251,8 @@ def load_pickle(path: Path | str) -> Any:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     try:
-        return _RestrictedUnpickler(io.BytesIO(data)).load()
+        scan_pickle(data)
+        return _RestrictedUnpickler(data).load()
     except _RefusedGlobal as error:
         raise RefusedPickle(
             f"{path} asks for {error}, which plain data does not need: a pickle can run any code, so it was "
@@ -192,6 +260,6 @@ def load_pickle(path: Path | str) -> Any:
         ) from None
     except Exception as error:  # a damaged pickle can raise anything
         raise UserError(
-            f"{path} is not a readable pickle ({type(error).__name__}: {error}): truncated or corrupt? "
-            f"fetch it again"
+            f"{path} is not a readable pickle ({type(error).__name__}: {_printable(str(error))}): truncated or "
+            f"corrupt? fetch it again"
         ) from None

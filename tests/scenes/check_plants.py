@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 import numpy as np
-from published import AZIMUTHS, EDGES, NODES, SCENES, _Graph, clip_folder, dumps_2020
+from published import AZIMUTHS, EDGES, NODES, SCENES, _Graph, clip_folder, dumps_2020, point_positions
 from scipy.io import wavfile
 
 from audio_separation.audio.packed_writer import PackedWriter
@@ -169,10 +169,22 @@ def graph_hostile(tree: Tree) -> Expected:
     return tree.expect("graph-hostile", tree.metadata / "graph.pkl")
 
 
+def _write_graph(tree: Tree, split: str, edge: tuple[int, int] = (-1, -1)) -> Path:
+    """The graph at the positions of a split's scene, without an edge."""
+    points = point_positions("mp3d", split)
+    adj: dict = {node: {} for node in NODES}
+    for a, b in EDGES:
+        if (a, b) != edge:
+            adj[a][b] = adj[b][a] = {}
+    nodes = {node: {"point": tuple(points[node].tolist())} for node in NODES}
+    path = tree.metadata / "graph.pkl"
+    replace(path, dumps_2020(_Graph(nodes, adj)))
+    return path
+
+
 @plant(own_scene=True)
 def graph_of_another_scene(tree: Tree) -> Expected:
-    replace(tree.metadata / "graph.pkl", (tree.paths.metadata(VAL) / "graph.pkl").read_bytes())
-    return tree.expect("graph-mismatch", tree.metadata / "graph.pkl")
+    return tree.expect("graph-mismatch", _write_graph(tree, "val"))
 
 
 @plant(own_scene=True)
@@ -181,26 +193,14 @@ def graph_is_no_graph(tree: Tree) -> Expected:
     return tree.expect("graph-mismatch", tree.metadata / "graph.pkl")
 
 
-def _without_edge(tree: Tree, edge: tuple[int, int]) -> Path:
-    path = tree.metadata / "graph.pkl"
-    nodes = load_pickle(path).nodes
-    adj: dict = {node: {} for node in NODES}
-    for a, b in EDGES:
-        if (a, b) != edge:
-            adj[a][b] = adj[b][a] = {}
-    plain = {node: {"point": tuple(float(x) for x in nodes[node]["point"])} for node in nodes}
-    replace(path, dumps_2020(_Graph(plain, adj)))
-    return path
-
-
 @plant(own_scene=True)
 def graph_in_two_parts(tree: Tree) -> Expected:
-    return tree.expect("graph-disconnected", _without_edge(tree, (4, 7)))
+    return tree.expect("graph-disconnected", _write_graph(tree, "train", (4, 7)))
 
 
 @plant(own_scene=True)
 def node_without_neighbour(tree: Tree) -> Expected:
-    return tree.expect("graph-isolated", _without_edge(tree, (4, 6)), "node 6")
+    return tree.expect("graph-isolated", _write_graph(tree, "train", (4, 6)), "node 6")
 
 
 # ---- responses -----------------------------------------------------------------------------------------
@@ -766,7 +766,7 @@ def episodes_in_the_wrong_split(tree: Tree) -> Expected:
 def episode_without_a_path(tree: Tree) -> Expected:
     """A scene of its own, whose graph is in two parts, with one episode across."""
     own = tree.own_scene("ULsKaCPVFJR")
-    path = _without_edge(own, (4, 7))
+    path = _write_graph(own, "train", (4, 7))
     split = "train_731243episodes"
     content = json.loads(
         gzip.decompress((tree.paths.active(split) / "content" / f"{TRAIN}.json.gz").read_bytes())

@@ -21,7 +21,7 @@ FINDING = {
     "required": ["kind", "severity", "scene", "where", "what", "items", "count"],
     "additionalProperties": False,
     "properties": {
-        **dict.fromkeys(("kind", "scene", "where", "what"), {"type": "string"}),
+        **{key: {"type": "string"} for key in ("kind", "scene", "where", "what")},
         "severity": {"enum": ["fault", "note"]},
         "items": {"type": "array", "items": {"type": "string"}},
         "count": {"type": "integer", "minimum": 1},

@@ -38,7 +38,6 @@ from audio_separation.scenes.observations import (
 )
 from audio_separation.scenes.raycast import FOV_DEG, RESOLUTION, RayCaster, RayTriangles
 
-RENDERERS = ("auto", "habitat", "raycast")
 VERSION = 1  # of what a renderer draws; raise it when the same settings give other views
 FORMS = ("pickle", "mapped")
 AGREE_M = 0.05  # depths that are closer than this agree

@@ -34,9 +34,6 @@ class HomeMesh:
     surfaces: tuple[Surface, ...]
     shell: int
 
-    def trimesh(self) -> trimesh.Trimesh:
-        return trimesh.Trimesh(self.vertices, self.faces, process=False)
-
 
 class _Builder:
     """Collects quads and joins equal vertices within one closed body."""

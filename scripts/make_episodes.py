@@ -283,21 +283,25 @@ def make(options: argparse.Namespace) -> None:
     plans = split_plans(options, recipe, paths)
     root = version_root(paths, recipe)
     claim_version(paths, recipe, plans, commit_id(), options.overwrite)
-    made = 0
-    unfit: dict[str, str] = {}
-    number = {plan.split: plan.per_scene for plan in plans}
     todo = len(unfinished(paths, recipe, plans))
     results = make_version(paths, recipe, plans, options.jobs, options.backend)
-    with tqdm(results, desc=recipe.unit, total=todo, unit="scene") as bar:
-        for split, scene, why in bar:
-            made += 0 if why else number[split]
-            if why:
-                unfit.setdefault(scene, why)
+    done = list(tqdm(results, desc=recipe.unit, total=todo, unit="scene"))
+    unfit = {outcome.scene: outcome.why for outcome in reversed(done) if outcome.why}
     if unfit:
-        scene, why = next(iter(unfit.items()))
+        scene, why = list(unfit.items())[-1]
         raise UserError(
             f"{len(unfit)} of the scenes cannot hold what was asked for, such as {scene} ({why}); leave them out: "
             f"--overwrite --leave-out {' '.join([*options.leave_out, *sorted(unfit)])}"
+        )
+    number = {plan.split: plan.per_scene for plan in plans}
+    made = sum(number[outcome.split] for outcome in done)
+    partial = {outcome.scene: outcome for outcome in done if outcome.sources < outcome.nodes}
+    if partial:
+        least = min(partial.values(), key=lambda outcome: outcome.sources / outcome.nodes)
+        print(
+            f"make_episodes: in {len(partial)} scenes sources stand at some nodes only, as there are no impulse "
+            f"responses from the others (fewest in {least.scene}: {least.sources} of {least.nodes} nodes)",
+            file=sys.stderr,
         )
     total = sum(plan.per_scene * len(plan.scenes) for plan in plans)
     spent = time.monotonic() - start

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -83,6 +83,16 @@ class SplitPlan:
     per_scene: int
 
 
+class Outcome(NamedTuple):
+    """What became of one scene."""
+
+    split: str
+    scene: str
+    sources: int  # nodes where a source may stand
+    nodes: int  # of the graph
+    why: str  # the scene cannot hold what was asked for; empty where it could
+
+
 def version_root(paths: DatasetPaths, recipe: Recipe) -> Path:
     """The folder of the version that is made."""
     return paths.passive_root if recipe.kind == "passive" else paths.active_root
@@ -107,7 +117,7 @@ def _clips(corpus_root: Path, sounds: str) -> ClipLibrary:
 
 def make_scene(
     paths: DatasetPaths, recipe: Recipe, split: str, scene: str, num: int, targets: Sequence[str]
-) -> None:
+) -> Outcome:
     """Draw, write and validate the file of one scene; ``targets`` are the target classes of its episodes."""
     paths.require(paths.metadata(scene), f"metadata of scene {scene}")
     graph = load_graph(paths.metadata(scene))
@@ -136,6 +146,7 @@ def make_scene(
         )
         save_episodes(root, split, episodes, {scene: graph})
     _check_written(scene_file(paths, recipe, split, scene))
+    return Outcome(split, scene, len(graph) if nodes is None else len(nodes), len(graph), "")
 
 
 def _check_written(path: Path) -> None:
@@ -162,7 +173,7 @@ def claim_version(
     """
     root = version_root(paths, recipe)
     note = root / "made_with.json"
-    wanted = _record(paths, recipe, plans)
+    wanted = _record(paths, recipe, plans, commit)
     if root.is_dir() and any(root.iterdir()):
         found = _read_note(note)
         if found.get("script") != SCRIPT:
@@ -174,17 +185,17 @@ def claim_version(
                 shutil.rmtree(root / split, ignore_errors=True)
         else:
             _check_same(root, found, wanted)
-            wanted["splits"] = {**found["splits"], **wanted["splits"]}
-    data = json.dumps({**wanted, "commit": commit}, indent=1) + "\n"
-    write_atomic(note, data.encode())
+            # what is there keeps the commit that it was begun with
+            wanted["splits"].update(found.get("splits", {}))
+    write_atomic(note, (json.dumps(wanted, indent=1) + "\n").encode())
 
 
-def _record(paths: DatasetPaths, recipe: Recipe, plans: Sequence[SplitPlan]) -> dict[str, Any]:
+def _record(paths: DatasetPaths, recipe: Recipe, plans: Sequence[SplitPlan], commit: str) -> dict[str, Any]:
     active = recipe.kind != "passive"
-    splits = {}
+    splits: dict[str, dict[str, Any]] = {}
     for plan in plans:
-        sounds = {"sounds": ACTIVE_SPLITS[plan.split][1]} if active else {}
-        splits[plan.split] = {**sounds, "per_scene": plan.per_scene, "scenes": list(plan.scenes)}
+        splits[plan.split] = {"sounds": ACTIVE_SPLITS[plan.split][1]} if active else {}
+        splits[plan.split].update(per_scene=plan.per_scene, scenes=plan.scenes, commit=commit)
     tree = {
         "script": SCRIPT,
         "format": FORMAT,
@@ -208,7 +219,8 @@ def _check_same(root: Path, found: Mapping[str, Any], wanted: Mapping[str, Any])
     pairs = [(key, found.get(key), wanted[key]) for key in wanted if key != "splits"]
     old = found.get("splits", {})
     for split, plan in wanted["splits"].items():
-        pairs += [(f"{key} of {split}", old[split].get(key), plan[key]) for key in plan if split in old]
+        keys = [key for key in plan if key != "commit"] if split in old else []
+        pairs += [(f"{key} of {split}", old[split].get(key), plan[key]) for key in keys]
     for key, before, now in pairs:
         if before != now:
             raise UserError(
@@ -225,11 +237,10 @@ def _brief(value: Any) -> str:
 
 def make_version(
     paths: DatasetPaths, recipe: Recipe, plans: Sequence[SplitPlan], jobs: int, backend: str = "loky"
-) -> Iterator[tuple[str, str, str]]:
-    """Make every scene that has no file yet, in parallel.
+) -> Iterator[Outcome]:
+    """Make every scene that has no file yet, in parallel; yields each as it is done.
 
-    Yields (split, scene, why) as each is done; ``why`` says why the scene cannot hold what was asked for, and is
-    empty where it could. What is drawn does not depend on ``jobs``, nor on where an earlier run was stopped.
+    What is drawn does not depend on ``jobs``, nor on where an earlier run was stopped.
     """
     targets = {plan.split: _targets(paths, recipe, plan) for plan in plans}
     tasks = [
@@ -239,8 +250,7 @@ def make_version(
     if not tasks:
         return
     with run_tasks(tasks, jobs, backend) as results:
-        for (_, _, _, split, scene, *_), why in zip(tasks, results):
-            yield split, scene, why
+        yield from results
 
 
 def unfinished(
@@ -255,13 +265,14 @@ def unfinished(
     ]
 
 
-def _try_scene(*arguments: Any) -> str:
+def _try_scene(
+    paths: DatasetPaths, recipe: Recipe, split: str, scene: str, num: int, targets: Sequence[str]
+) -> Outcome:
     # one scene that is too small should not end the work on the others
     try:
-        make_scene(*arguments)
+        return make_scene(paths, recipe, split, scene, num, targets)
     except UserError as error:
-        return str(error)
-    return ""
+        return Outcome(split, scene, 0, 0, str(error))
 
 
 def _targets(paths: DatasetPaths, recipe: Recipe, plan: SplitPlan) -> list[list[str]]:

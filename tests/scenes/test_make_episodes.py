@@ -34,6 +34,7 @@ from audio_separation.scenes.layout import DatasetPaths
 from audio_separation.scenes.passive import load_passive
 from audio_separation.scenes.source_nodes import source_nodes
 from audio_separation.scenes.unpickle import load_pickle
+from audio_separation.training import run_dir
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "make_episodes.py"
 SCENES = {"train": "tiny_000", "val": "tiny_001", "test": "tiny_002"}
@@ -46,6 +47,11 @@ def script() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(autouse=True)
+def commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_dir, "commit_id", lambda: "abc")
 
 
 @pytest.fixture
@@ -138,7 +144,6 @@ def test_the_record_says_how_it_was_made(script: ModuleType, place: DatasetPaths
     moving = ("--moving", "target", "--speed", 0.5, "--pause", 1, 2)
     assert active(script, place, "near", "--seed", 4, "--num", 5, "--splits", "val", *moving) == 0
     note = json.loads((place.active_root / "made_with.json").read_text())
-    assert note.pop("commit")
     assert note == {
         "script": "make_episodes",
         "format": 1,
@@ -153,8 +158,8 @@ def test_the_record_says_how_it_was_made(script: ModuleType, place: DatasetPaths
         "source_nodes": "rirs",
         "motion": {"who": "target", "steps": 20, "speed": 0.5, "pause": [1, 2]},
         "splits": {
-            "valHeard": {"sounds": "train", "per_scene": 5, "scenes": ["tiny_001"]},
-            "valUnheard": {"sounds": "valUnheard", "per_scene": 5, "scenes": ["tiny_001"]},
+            "valHeard": {"sounds": "train", "per_scene": 5, "scenes": ["tiny_001"], "commit": "abc"},
+            "valUnheard": {"sounds": "valUnheard", "per_scene": 5, "scenes": ["tiny_001"], "commit": "abc"},
         },
     }
 
@@ -183,11 +188,11 @@ def test_neither_jobs_nor_a_stop_change_the_bytes(
 
     made = []
 
-    def stop_at_the_third(*arguments: object) -> None:
+    def stop_at_the_third(*arguments: object) -> episode_sets.Outcome:
         if len(made) == 2:
             raise KeyboardInterrupt
         made.append(arguments)
-        original(*arguments)
+        return original(*arguments)
 
     original = episode_sets.make_scene
     monkeypatch.setattr(episode_sets, "make_scene", stop_at_the_third)
@@ -201,17 +206,24 @@ def test_neither_jobs_nor_a_stop_change_the_bytes(
     assert {p: p.stat().st_mtime_ns for p in times} == times  # what was there is not made again
 
 
-def test_splits_may_be_added(script: ModuleType, place: DatasetPaths) -> None:
+def test_splits_may_be_added(
+    script: ModuleType, place: DatasetPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert active(script, place, "near", "--num", 4) == 0
     expected = hashes(place.active_root)
     shutil.rmtree(place.active_root)
-    for split in ("train", "test", "val"):
+    for split in ("train", "test", "val", "all"):
+        monkeypatch.setattr(run_dir, "commit_id", lambda split=split: f"commit of {split}")
+        if split == "all":
+            assert active(script, place, "near", "--num", 4) == 0
+            continue
         assert active(script, place, "near", "--num", 4, "--splits", split) == 0
     added = hashes(place.active_root)
     del expected["made_with.json"], added["made_with.json"]  # the order of its splits differs
     assert added == expected
     note = json.loads((place.active_root / "made_with.json").read_text())
-    assert sorted(note["splits"]) == sorted(episode_sets.ACTIVE_SPLITS)
+    commits = {split: plan["commit"] for split, plan in note["splits"].items()}
+    assert commits == {split: f"commit of {kind}" for split, (kind, _) in episode_sets.ACTIVE_SPLITS.items()}
 
 
 def test_targets_balance_over_the_scenes_of_a_split(script: ModuleType, place: DatasetPaths) -> None:
@@ -341,6 +353,22 @@ def test_from_the_shell(place: DatasetPaths) -> None:
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("9 datapoints made (9 in all) in ")
     assert result.stdout.endswith("use them with DATASET homes DATA.PASSIVE_VERSION mine_v1\n")
+
+
+def test_nodes_without_responses_are_told(
+    script: ModuleType, place: DatasetPaths, capsys: pytest.CaptureFixture
+) -> None:
+    own = DatasetPaths(place.data_root, place.data_root / "ss", "own", "synthetic", active_version="mine_v1")
+    shutil.copytree(place.metadata_root, own.metadata_root)
+    for scene in SCENES.values():
+        (own.metadata(scene) / "home.json").write_text('{"source_nodes": [0, 1, 3]}')
+    assert active(script, own, "near", "--num", 3) == 0
+    assert "in 3 scenes sources stand at some nodes only" in capsys.readouterr().err
+    graph = load_graph(own.metadata("tiny_000"))
+    for e in load_episodes(own.active_root, "train"):
+        assert set(graph.node_ids[e.source_nodes(graph)[:, 0]].tolist()) <= {0, 1, 3}
+    assert active(script, own, "near", "--num", 3, "--source-nodes", "all", "--overwrite") == 0
+    assert "some nodes only" not in capsys.readouterr().err
 
 
 # ---- where sources may stand ----------------------------------------------------------------------------

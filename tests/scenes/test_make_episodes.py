@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import hashlib
 import importlib.util
 import json
+import pickle
 import re
 import shutil
 import subprocess
@@ -36,7 +38,8 @@ from audio_separation.scenes.source_nodes import source_nodes
 from audio_separation.scenes.unpickle import load_pickle
 from audio_separation.training import run_dir
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "make_episodes.py"
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT, PAGE = ROOT / "scripts" / "make_episodes.py", ROOT / "docs" / "episodes.md"
 SCENES = {"train": "tiny_000", "val": "tiny_001", "test": "tiny_002"}
 
 
@@ -434,6 +437,36 @@ def test_scenes_without_responses_are_named(tmp_path: Path) -> None:
     (paths.metadata("s") / "home.json").write_text("{}")
     with pytest.raises(UserError, match=r"home\.json should list \"source_nodes\""):
         source_nodes(paths, "s", graph)
+
+
+# ---- docs/episodes.md -----------------------------------------------------------------------------------
+def test_the_examples_of_the_page_are_read(tmp_path: Path) -> None:
+    active_tree, passive_tree = map(json.loads, re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL))
+    assert schema.validate_active(active_tree) == [] and schema.validate_passive(passive_tree) == []
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "train.json.gz").write_bytes(gzip.compress(json.dumps(active_tree).encode()))
+    (episode,) = load_episodes(tmp_path, "train")
+    assert episode.scene == "17DRP5sb8fy" and episode.start_rotation == 90 and episode.labels == (0, 14)
+    assert episode.start_position == episode.source_positions[0] and episode.start_seconds == (4, 0)
+    # the page's own words: a distractor stands still for a second and then walks a node
+    assert [len(path) for path in episode.source_paths] == [1, 3]
+    assert np.linalg.norm(np.diff(episode.source_paths[1], axis=0), axis=1).tolist() == [0, 1]
+    distances = active_tree["episodes"][0]["all_geodesic_distances"]["agent_to_sources"]
+    assert distances == [0, np.linalg.norm(np.subtract(*episode.source_positions))]
+    (tmp_path / "train" / "17DRP5sb8fy.pkl").write_bytes(pickle.dumps(passive_tree))
+    (point,) = load_passive(tmp_path, "train")
+    assert point == ("17DRP5sb8fy", 12, 270, (12, 40)) and point.azimuth == -episode.start_rotation % 360
+
+
+def test_the_page_tells_every_option_and_its_commands_parse(script: ModuleType) -> None:
+    text = PAGE.read_text()
+    commands = re.findall(r"^python scripts/make_episodes\.py (.*)$", text, re.MULTILINE)
+    commands += re.findall(r"^ +python scripts/make_episodes\.py (.*)$", script.__doc__ or "", re.MULTILINE)
+    assert len(commands) == 9
+    for command in commands:
+        options = script.parse_arguments(command.split())
+        script.recipe_of(options)
+    assert all(f"`{option}`" in text for option in (f"--{name.replace('_', '-')}" for name in vars(options)))
 
 
 # ---- in the simulator -----------------------------------------------------------------------------------

@@ -58,6 +58,7 @@ def make_env(config: DictConfig, dataset: Any = None, rank: Optional[int] = None
     from habitat.gym import make_gym_from_config
 
     if rank is not None:
-        with read_write(config):
-            config.habitat.seed += rank
+        node = config.habitat if "habitat" in config else config
+        with read_write(node):
+            node.seed += rank
     return make_gym_from_config(config, dataset)

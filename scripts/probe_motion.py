@@ -69,7 +69,7 @@ def way_to_target(simulator: BatchSimulator, env: int) -> int:
 def listen_at_random(config: CfgNode, separators: Path, count: int, rng: np.random.Generator) -> Places:
     """Hear ``count`` seconds at places within 5 m of the target."""
     device = torch.device("cpu")
-    episodes = load_task_episodes(config)
+    episodes = load_task_episodes(config, images=False)
     simulator = build_simulator(config, episodes, ENVS, device, target_bin=False, images=False)
     agent = build_agent(config, simulator.clips.classes, device)
     load_separator(agent, separators, simulator.clips.classes, config)

@@ -85,8 +85,10 @@ def use_scenes(
     return set(chosen)
 
 
-def load_task_episodes(config: CfgNode) -> list[Episode]:
+def load_task_episodes(config: CfgNode, images: bool = True) -> list[Episode]:
     """Read the episodes of ``DATA.SPLIT`` in the scenes that ``DATA.SCENES`` admits, at most ``DATA.MAX_EPISODES``.
+
+    Without ``images`` their scenes need no RGB-D on disk; scripted agents never look at any.
 
     Raises:
         UserError: for missing or broken files, an episode in a scene of another split, or one without data.
@@ -94,9 +96,9 @@ def load_task_episodes(config: CfgNode) -> list[Episode]:
     paths = paths_from_config(config)
     live = config.SIMULATOR.TYPE == "live"
     episodes = load_episodes(paths.active_root, config.DATA.SPLIT, continuous=live)
-    folder, cached = paths.active(config.DATA.SPLIT), config.SIMULATOR.TYPE == "cached"
-    views = cached and config.POLICY.VISION != "none"
-    chosen = use_scenes(config, config.DATA.SPLIT, (e.scene for e in episodes), folder, cached, views)
+    folder, sees = paths.active(config.DATA.SPLIT), config.EVAL.AGENT == "policy"
+    views = images and not live and sees and config.POLICY.VISION != "none"
+    chosen = use_scenes(config, config.DATA.SPLIT, (e.scene for e in episodes), folder, not live, views)
     episodes = [episode for episode in episodes if episode.scene in chosen]
     if config.DATA.MAX_EPISODES:
         # spread over the file, so that every scene stays represented

@@ -131,3 +131,14 @@ def test_episodes_of_another_split_are_refused(trained: Trained, tmp_path: Path,
         "plays in scene x8F5xyUWy9e, which the published splits of mp3d put into 'val'"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("trained", ["mp3d"], indirect=True)
+def test_a_scripted_agent_needs_no_views(trained: Trained, tmp_path: Path, capsys) -> None:
+    paths = make_published_tree(tmp_path, image_size=8)
+    for scene in SCENES["mp3d"].values():
+        paths.observations(scene).unlink()
+    changes = {"EVAL__CHECKPOINT": "latest", "EVAL__REPORT_EPISODES": 0, "EVAL__NAME": "blind"}
+    assert trained.evaluate("test", paths, **changes) == 2
+    assert "scene_observations/mp3d/pa4otMbVnkk.pkl not found" in capsys.readouterr().err
+    assert trained.evaluate("test", paths, EVAL__AGENT="rotate", **changes) == 0

@@ -11,7 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Optional
 
-import torch
 from yacs.config import CfgNode
 
 from audio_separation.envs.build import build_simulator, load_task_episodes
@@ -103,7 +102,7 @@ class Evaluation:
 
     def _evaluate_one(self, path: Path, label: str) -> Optional[dict[str, Any]]:
         """The summary of one checkpoint (empty on ranks other than the main one); None if it was stopped."""
-        content = distributed.from_main(lambda: load_checkpoint(path, torch.device("cpu")))
+        content = distributed.from_main(lambda: load_checkpoint(path))
         checkpoint = distributed.from_main(lambda: identify(path, self.dir))
         config = adopt_model_config(self.config, content, checkpoint)
         check_settings(config)

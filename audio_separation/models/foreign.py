@@ -43,7 +43,7 @@ _DTYPES = {
 }
 
 
-def read_foreign_checkpoint(path: Path) -> Any:
+def read_torch_file(path: Path) -> Any:
     """Read a file of torch.save that anyone may have made.
 
     Returns:
@@ -51,26 +51,39 @@ def read_foreign_checkpoint(path: Path) -> Any:
         ordered dicts come as plain dicts.
 
     Raises:
-        UserError: for a missing or damaged file, one that claims more than it holds, and one that names a
-            class or function that weights and settings do not need; nothing of it has run then.
+        Refused: it names a class or function that weights and settings do not need; nothing of it has run then.
+        Damaged: it is of another kind, or claims more than it holds.
+    """
+    try:
+        with open(path, "rb") as file:
+            zipped = file.read(4) == b"PK\x03\x04"
+            return _read_zip(file) if zipped else _read_legacy(file)
+    except (Refused, Damaged):
+        raise
+    except Exception as error:  # misplaced bytes can raise anything
+        raise Damaged(type(error).__name__) from None
+
+
+def read_foreign_checkpoint(path: Path) -> Any:
+    """As :func:`read_torch_file`, for a file that was downloaded.
+
+    Raises:
+        UserError: for a missing, damaged or refused file.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"checkpoint {path} not found; give the path of a published .pth file")
     try:
-        with open(path, "rb") as file:
-            zipped = file.read(4) == b"PK\x03\x04"
-            return _read_zip(file) if zipped else _read_legacy(file)
+        return read_torch_file(path)
     except Refused as error:
         raise UserError(
             f"checkpoint {path} asks for {error}, which weights and settings do not need: a pickle can run any "
             "code, so it was refused before anything ran; get the file from its original source"
         ) from None
-    except Exception as error:  # misplaced bytes can raise anything
-        reason = str(error) if isinstance(error, Damaged) else type(error).__name__
+    except Damaged as error:
         raise UserError(
             f"checkpoint {path} should be a file written by torch.save, found one that is damaged or of another "
-            f"kind ({path.stat().st_size} bytes; {reason}); get it again"
+            f"kind ({path.stat().st_size} bytes; {error}); get it again"
         ) from None
 
 

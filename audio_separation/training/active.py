@@ -51,7 +51,7 @@ def load_separator(agent: Agent, path: Path, classes: list[str], config: CfgNode
         UserError: for a missing checkpoint, other sizes, or one that was trained on another corpus' classes.
     """
     path = distributed.from_main(lambda: path / "best.pth" if path.is_dir() else path)
-    content = distributed.from_main(lambda: load_checkpoint(path, torch.device("cpu")))
+    content = distributed.from_main(lambda: load_checkpoint(path))
     check_classes(content, classes, path, "pretrained")
     # the same tensors mean something else under another variant, mask or level
     trained = content.get("config", {})

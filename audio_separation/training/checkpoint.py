@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
-import re
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Iterable, Optional
@@ -14,6 +11,8 @@ import torch
 from torch import nn
 
 from audio_separation.errors import UserError
+from audio_separation.models.foreign import read_torch_file
+from audio_separation.models.pickle_program import Damaged, Refused
 from audio_separation.training import distributed
 from audio_separation.training.distributed import World
 
@@ -47,8 +46,11 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         ) from None
 
 
-def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read a checkpoint without executing anything in it.
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint into main memory without executing anything in it.
+
+    Not by torch's ``weights_only`` reader, which has let code run (before torch 2.6) and memory be overwritten
+    (before 2.10): Python 3.9 has no newer torch than 2.8.
 
     Raises:
         UserError: for a missing, truncated or foreign file, or one that holds more than tensors and plain data.
@@ -57,22 +59,15 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"checkpoint {path} not found; train first or give the path of an existing .pth file")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, about strange pickles: refused below
-            content = torch.load(path, map_location=device, weights_only=True)
-    except pickle.UnpicklingError as error:
-        # torch names what it refuses, and then how to run it all the same, which we do not pass on
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        named = f" ({found.group(1)})" if found else ", or is none of torch"
+        content = read_torch_file(path)
+    except Refused as error:
         raise UserError(
-            f"checkpoint {path} holds more than tensors and plain data{named}, so it is not opened; "
+            f"checkpoint {path} holds more than tensors and plain data ({error}), so it is not opened; "
             "give a checkpoint written by this project"
         ) from None
-    # what torch and its unpickler raise on damaged bytes
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:80] or "it is empty"
+    except Damaged as error:
         raise UserError(
-            f"checkpoint {path} is damaged or not a checkpoint ({reason}); use another one"
+            f"checkpoint {path} is damaged or not a checkpoint ({error}); use another one"
         ) from None
     if not isinstance(content, dict):
         raise UserError(
@@ -96,7 +91,7 @@ def load_state(path: Path, world: World) -> Optional[dict[str, Any]]:
             f"{path} is not there on the node of rank 0 but on another one, where rank 0 was before; "
             "put --model-dir on a file system that all nodes share, or copy it to the node of rank 0"
         )
-    return distributed.from_main(lambda: load_checkpoint(path, torch.device("cpu"))) if found else None
+    return distributed.from_main(lambda: load_checkpoint(path)) if found else None
 
 
 def restore(module: nn.Module, content: dict[str, Any], key: str, path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from eval_fakes import TEST, VAL, NoStop, eval_config, load, run, write_checkpoint
 
 from audio_separation.config import get_config
@@ -106,7 +105,7 @@ def test_a_stopped_evaluation_leaves_nothing_half_done(tiny, model_dir):
 
 
 def test_what_is_no_agent_is_refused(tiny, model_dir, trained, tmp_path):
-    content = load_checkpoint(trained / "ckpt/ckpt.2.pth", torch.device("cpu"))
+    content = load_checkpoint(trained / "ckpt/ckpt.2.pth")
     for change, message in (
         ({"kind": "passive"}, "is of kind 'passive', expected one of the active training"),
         ({"classes": ["music"]}, "was trained on 1 classes that are not the corpus' 4"),

@@ -124,7 +124,7 @@ def test_the_converted_agent_gives_the_published_outputs(agent_file, tmp_path):
     # the way of an evaluation
     config = get_config(str(REPO / "configs/test/near_target.yaml"))
     (path,) = find_checkpoints(config, out)
-    content, checkpoint = load_checkpoint(path, CPU), identify(path, out)
+    content, checkpoint = load_checkpoint(path), identify(path, out)
     config = adopt_model_config(config, content, checkpoint)
     assert (config.AUDIO.MODE, config.SEPARATOR.VARIANT, config.MEMORY.OUTPUT) == ("paper", "paper", "direct")
     classes = aavidss_classes()
@@ -157,7 +157,7 @@ def test_the_records_say_where_it_came_from(agent_file, played, tmp_path):
     assert {"commit", "seed", "command", "torch"} <= record["record"].keys()
     # the config file is one that --exp-config takes
     assert get_config(str(played / "config.yaml")).PPO.CLIP == 0.2
-    content = load_checkpoint(played / "ckpt/ckpt.0.pth", CPU)
+    content = load_checkpoint(played / "ckpt/ckpt.0.pth")
     assert content["classes"] == CLASSES and content["config"]["PPO.CLIP"] == 0.2
     assert content["source"] == record["source"]
 
@@ -178,7 +178,7 @@ def test_separators_start_a_training(which, agent_file, passive_file, state, tmp
     torch.testing.assert_close(agent.separator.mono_unet.head.weight.data, state[name], rtol=0, atol=0)
     name = "actor_critic.binSep_enc.passive_sep_encoder.cnn.0.1.running_var"
     torch.testing.assert_close(agent.separator.bin_unet.encoder[0].norm.running_var, state[name])
-    kept = load_checkpoint(out / "best.pth", CPU)["config"]
+    kept = load_checkpoint(out / "best.pth")["config"]
     assert kept["PASSIVE.BATCH"] == (96 if which == "passive" else 128) and kept["TRAINER"] == "passive"
 
 
@@ -230,7 +230,7 @@ def error_of(capsys, *words: object) -> str:
 
 
 def test_a_corpus_with_other_classes_is_told(agent_file, played, tmp_path):
-    content = load_checkpoint(played / "ckpt/ckpt.0.pth", CPU)
+    content = load_checkpoint(played / "ckpt/ckpt.0.pth")
     checkpoint = identify(played / "ckpt/ckpt.0.pth", played)
     config = get_config()
     agent = None
@@ -250,7 +250,7 @@ def test_move2hear(state, tmp_path, capsys):
     assert not out.exists()
     assert run_script(agent, "--out", out, "--kind", "passive") == 0
     assert f"DATA.CORPUS {MOVE2HEAR_CORPUS}" in capsys.readouterr().out
-    content = load_checkpoint(out / "best.pth", CPU)
+    content = load_checkpoint(out / "best.pth")
     assert content["kind"] == "passive" and len(content["separator"]) == len(separators)
     assert content["classes"] == read_classes(Path(MOVE2HEAR_CORPUS))[0]
 

@@ -155,8 +155,8 @@ def test_images_are_shrunk_for_the_rollout(rollout):
 
 # ---- frozen and learning parts -------------------------------------------------------------------------
 def test_separators_stay_what_they_were_and_the_rest_learns(trainer, passive_run, active_run):
-    pretrained = load_checkpoint(passive_run / "best.pth", CPU)["separator"]
-    learnt = load_checkpoint(active_run / "state.pth", CPU)["agent"]
+    pretrained = load_checkpoint(passive_run / "best.pth")["separator"]
+    learnt = load_checkpoint(active_run / "state.pth")["agent"]
     assert any("running_var" in name for name in pretrained) and any(
         "num_batches" in name for name in pretrained
     )

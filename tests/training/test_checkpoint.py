@@ -28,7 +28,7 @@ def good(tmp_path) -> Path:
 
 
 def assert_intact(path: Path) -> None:
-    content = load_checkpoint(path, CPU)
+    content = load_checkpoint(path)
     assert content["step"] == 3 and torch.equal(content["agent"]["weight"], torch.arange(4.0))
     assert [p.name for p in path.parent.iterdir()] == [path.name]  # no temporary file is left
 
@@ -87,7 +87,7 @@ def test_hostile_checkpoint_is_refused_and_not_executed(tmp_path, form):
     with pytest.raises(
         UserError, match="more than tensors and plain data.*written by this project"
     ) as caught:
-        load_checkpoint(path, CPU)
+        load_checkpoint(path)
     assert not mark.exists()
     assert "weights_only" not in str(caught.value)  # torch's advice to load it anyway
     with suppress(RuntimeError):
@@ -107,7 +107,7 @@ def test_damaged_files_are_user_errors(good):
     for sample in samples:
         good.write_bytes(sample)
         try:
-            load_checkpoint(good, CPU)  # a changed byte may lie in padding
+            load_checkpoint(good)  # a changed byte may lie in padding
         except UserError as error:
             refused += 1
             assert str(good) in str(error) and "\n" not in str(error)
@@ -116,7 +116,7 @@ def test_damaged_files_are_user_errors(good):
 
 def test_missing_checkpoint(tmp_path):
     with pytest.raises(UserError, match=r"nowhere.pth not found; train first"):
-        load_checkpoint(tmp_path / "nowhere.pth", CPU)
+        load_checkpoint(tmp_path / "nowhere.pth")
 
 
 def test_other_sizes_name_the_tensor():

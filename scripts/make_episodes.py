@@ -194,6 +194,7 @@ def paths_of(options: argparse.Namespace) -> DatasetPaths:
     Raises:
         UserError: no such folder, or a corpus that has to be named.
     """
+    from audio_separation.audio.clips import clip_folder
     from audio_separation.scenes.layout import DatasetPaths
 
     if Path(options.name).name != options.name or options.name.startswith("."):
@@ -201,7 +202,7 @@ def paths_of(options: argparse.Namespace) -> DatasetPaths:
     corpus = options.corpus or ""
     if not corpus and options.kind != "passive":
         folder = options.data / "audio_data"
-        found = sorted(f.name for f in folder.glob("*") if (f / "min20s_clips").is_dir())
+        found = sorted(f.name for f in folder.glob("*") if clip_folder(f, "train").is_dir())
         if len(found) != 1:
             raise UserError(
                 f"{folder} holds {len(found)} corpora{': ' * bool(found)}{', '.join(found)}; name one with --corpus"

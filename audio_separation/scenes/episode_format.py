@@ -9,6 +9,7 @@ from typing import Any, Optional
 import numpy as np
 
 from audio_separation.errors import UserError
+from audio_separation.scenes.datasets import DatasetFacts
 from audio_separation.scenes.graph import (
     NavGraph,
     quaternion_to_heading,
@@ -153,10 +154,13 @@ def parse_episode(tree: Any, path: Path, number: int, continuous: bool = False) 
     )
 
 
-def episode_to_json(episode: Episode, graph: Optional[NavGraph]) -> dict:
+def episode_to_json(
+    episode: Episode, graph: Optional[NavGraph], mesh: str = DatasetFacts.mesh
+) -> dict[str, Any]:
+    """The published form; ``mesh`` is the path of a scene's mesh, with ``{scene}`` in it."""
     tree: dict[str, Any] = {
         "episode_id": episode.episode_id,
-        "scene_id": f"{episode.scene}/{episode.scene}.glb",
+        "scene_id": mesh.format(scene=episode.scene),
         "start_position": list(episode.start_position),
         "start_rotation": rotation_to_quaternion(episode.start_rotation),
         "info": [

@@ -144,7 +144,7 @@ def make_scene(
             target_classes=targets,
             motion=recipe.motion,
         )
-        save_episodes(root, split, episodes, {scene: graph})
+        save_episodes(root, split, episodes, {scene: graph}, paths.facts.mesh)
     _check_written(scene_file(paths, recipe, split, scene))
     return Outcome(split, scene, len(graph) if nodes is None else len(nodes), len(graph), "")
 

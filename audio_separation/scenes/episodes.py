@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Iterable, Iterator, Mapping, Optional, Protocol, Sequence, Union
 
 from audio_separation.errors import UserError
+from audio_separation.scenes.datasets import DatasetFacts
 from audio_separation.scenes.episode_format import Episode, episode_to_json, parse_episode
 from audio_separation.scenes.graph import NavGraph
 from audio_separation.scenes.layout import write_atomic
@@ -119,17 +120,18 @@ def save_episodes(
     split: str,
     episodes: Iterable[Episode],
     graphs: Optional[Mapping[str, NavGraph]] = None,
+    mesh: str = DatasetFacts.mesh,
 ) -> None:
     """Write ``content/<scene>.json.gz`` of each scene that occurs, and the (empty) ``<split>.json.gz``.
 
     May be called once for all scenes or scene by scene. With ``graphs`` (scene -> graph) the episodes
-    also carry ``all_geodesic_distances``.
+    also carry ``all_geodesic_distances``. ``mesh`` is the path of a scene's mesh, ``DatasetFacts.mesh``.
     """
     folder = Path(root) / split
     by_scene: dict[str, list[dict]] = {}
     for episode in episodes:
         by_scene.setdefault(episode.scene, []).append(
-            episode_to_json(episode, (graphs or {}).get(episode.scene))
+            episode_to_json(episode, (graphs or {}).get(episode.scene), mesh)
         )
     for scene, trees in by_scene.items():
         _write_json_gz(folder / "content" / f"{scene}.json.gz", {"episodes": trees})

@@ -18,8 +18,10 @@ from types import ModuleType
 
 import networkx
 import numpy as np
+import published
 import pytest
 import torch
+from published import make_published_tree
 from small_config import small_config
 from tiny import scene_positions, write_wav_tree
 
@@ -287,7 +289,7 @@ def test_unknown_dataset_name_and_corpus(
     assert active(script, place, "near") == 2
     assert "holds 0 corpora; name one with --corpus and say where with --data" in capsys.readouterr().err
     for name in ("a", "b"):
-        (place.data_root / "audio_data" / name / "min20s_clips").mkdir(parents=True)
+        (place.data_root / "audio_data" / name / "min20s_clips" / "train_preprocessed").mkdir(parents=True)
     assert active(script, place, "near") == 2
     assert "holds 2 corpora: a, b; name one with --corpus" in capsys.readouterr().err
     assert not (place.data_root / "active_datasets").exists()
@@ -437,6 +439,36 @@ def test_scenes_without_responses_are_named(tmp_path: Path) -> None:
     (paths.metadata("s") / "home.json").write_text("{}")
     with pytest.raises(UserError, match=r"home\.json should list \"source_nodes\""):
         source_nodes(paths, "s", graph)
+
+
+# ---- published data -------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "dataset, separator, family, island",
+    [("mp3d", "-", "aavidss", True), ("mp3d", "_", "move2hear", False), ("replica", "_", "aavidss", False)],
+)
+def test_over_published_scenes_and_sounds(
+    script: ModuleType, tmp_path: Path, dataset: str, separator: str, family: str, island: bool
+) -> None:
+    tree = make_published_tree(tmp_path, dataset, separator, family, island=island, image_size=4)
+    paths = dataclasses.replace(tree, active_version="mine_v1", passive_version="points_v1")
+    assert active(script, paths, "near", "--num", 6, "--distance", 0, 1.5, "--moving", "all") == 0
+    assert run(script, paths, "--name", "points_v1", "--kind", "passive", "--num", 12) == 0
+    for split, (kind, sounds) in episode_sets.ACTIVE_SPLITS.items():
+        scene = published.SCENES[dataset][kind]
+        graph = load_graph(paths.metadata(scene))
+        (file,) = paths.active(split).glob("content/*")
+        assert read_episode_file(file)["episodes"][0]["scene_id"] == published.scene_id(dataset, scene)
+        episodes = load_episodes(paths.active_root, split)
+        validate_episodes(episodes, ClipLibrary(paths.corpus_root, sounds), {scene: graph})
+        for e in episodes:
+            start = graph.node_ids[e.start_node(graph)]
+            for node in graph.node_ids[e.source_nodes(graph, 20)].ravel():
+                assert published.rir_path(paths, scene, 0, start, node, separator).is_file()
+    for kind, scene in published.SCENES[dataset].items():
+        for point in load_passive(paths.passive_root, kind):
+            for source in point.sources:
+                pair = (point.azimuth, point.receiver, source)
+                assert published.rir_path(paths, scene, *pair, separator).is_file()
 
 
 # ---- docs/episodes.md -----------------------------------------------------------------------------------

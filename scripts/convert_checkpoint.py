@@ -42,9 +42,7 @@ def report(conversion: Conversion) -> None:
         print("it holds no settings; the paper's are recorded")
     for theirs, value, ours, taken in conversion.settings:
         shown = repr(value)[:60]
-        print(
-            f"  {theirs} {shown}: {ours}" + ("" if taken else " cannot take that value and keeps the paper's")
-        )
+        print(f"  {theirs} {shown} -> {ours}" + ("" if taken else " (no value for it, left at the paper's)"))
     print("unlike our defaults:")
     for key, (value, default) in unlike_default(conversion.config).items():
         print(f"  {key} {value} (default: {default})")
@@ -56,9 +54,8 @@ def explain_use(conversion: Conversion, out: Path) -> None:
     corpus = "" if conversion.corpus == AAVIDSS_CORPUS else f" DATA.CORPUS {conversion.corpus or '<corpus>'}"
     if conversion.kind == "active":
         print(
-            "play it on Matterport3D (add EVAL.DETERMINISTIC False to draw the actions, as published evaluations "
-            f"do):\n  python main.py --run-type eval --exp-config configs/test/near_target_mp3d.yaml "
-            f"--model-dir {out}{corpus}"
+            "play it on Matterport3D:\n  python main.py --run-type eval --exp-config "
+            f"configs/test/near_target_mp3d.yaml --model-dir {out}{corpus}"
         )
     else:
         print(

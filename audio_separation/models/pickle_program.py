@@ -1,8 +1,9 @@
 """A pickle is a program. This machine runs the few instructions that torch.save writes, and nothing else.
 
-torch's own ``weights_only`` reader is not used for files of others: up to torch 2.5 it could be made to run code
-through the older ``.tar`` container, it allocates what a header claims before it looks at the file, and it will
-not fill a class that is derived from ``dict``, as the settings in published checkpoints are. Python's unpickler
+torch's own ``weights_only`` reader is not used for files of others: before torch 2.6 it let code run
+(CVE-2025-32434), before 2.10 memory be overwritten (CVE-2026-24747), it allocates what a header claims before it
+looks at the file, and it does not fill a class derived from ``dict``, as the settings in published checkpoints are.
+Python's unpickler
 looks names up by import and can be crashed by deep nesting. Here no name is ever imported, no attribute is ever
 read or set, and what comes out is plain data, :class:`StorageRecord` and :class:`TensorRecord`.
 """

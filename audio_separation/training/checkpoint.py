@@ -49,8 +49,8 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint into main memory without executing anything in it.
 
-    Not by torch's ``weights_only`` reader, which has let code run (before torch 2.6) and memory be overwritten
-    (before 2.10): Python 3.9 has no newer torch than 2.8.
+    Not by torch's ``weights_only`` reader, for what ``models/pickle_program.py`` says of it: Python 3.9 has no
+    newer torch than 2.8.
 
     Raises:
         UserError: for a missing, truncated or foreign file, or one that holds more than tensors and plain data.

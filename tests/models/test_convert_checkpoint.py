@@ -186,7 +186,7 @@ def test_what_is_printed(agent_file, tmp_path, capsys):
     assert run_script(agent_file, "--out", tmp_path / "out") == 0
     printed = capsys.readouterr().out
     assert "agent, 190 tensors, 51.9 million numbers, 102 classes of libriSpeech100" in printed
-    assert "RL.PPO.clip_param 0.2: PPO.CLIP\n" in printed
+    assert "RL.PPO.clip_param 0.2 -> PPO.CLIP\n" in printed
     assert "PPO.CLIP 0.2 (default: 0.1)" in printed and "AUDIO.MODE paper (default: causal)" in printed
     assert f"--model-dir {tmp_path / 'out'}" in printed
     # what this machine ran, no path of it in what is kept
@@ -210,6 +210,9 @@ def test_settings_that_do_not_fit_are_left_out():
     assert {s.theirs for s in settings if s.taken} == {"RL.PPO.lr_pol"}
     assert config.PPO.LR == 1.0 and config.DATASET == "homes"
     assert len({s.theirs for s in settings if not s.taken}) == 6
+    # no tensor's shape tells the number of heads
+    config, _ = take_settings({"RL": {"PPO": {"TRANSFORMER_MEMORY": {"nhead": 4}}}}, "agent")
+    assert config.MEMORY.HEADS == 4
 
 
 def test_a_state_dict_alone_is_taken_for_aavidss(state, tmp_path, capsys):

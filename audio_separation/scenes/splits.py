@@ -156,10 +156,15 @@ def select_scenes(
     lacking = {s: parts for s in scenes if (parts := _missing_parts(paths, s, responses, views))}
     if lacking and (which == "all" or len(lacking) == len(scenes)):
         name, parts = next(iter(lacking.items()))
+        cures = [paths.cure]
+        if len(lacking) < len(scenes):
+            cures.append("or give DATA.SCENES present to use the others only")
+        elif not paths.metadata_root.is_dir():
+            there = sorted(f.name for f in paths.metadata_root.parent.glob("*") if f.is_dir())
+            cures.insert(0, f"DATASET is {paths.dataset}, there is data of {', '.join(there) or 'none'}")
         raise UserError(
             f"{len(lacking)} of {len(scenes)} scenes lack data on disk, such as {name}: "
-            f"{' and '.join(map(str, parts))} not found; {paths.cure}"
-            + ("; or give DATA.SCENES present to use the others only" if len(lacking) < len(scenes) else "")
+            f"{' and '.join(map(str, parts))} not found; {'; '.join(cures)}"
         )
     return [scene for scene in scenes if scene not in lacking]
 

@@ -140,6 +140,14 @@ def test_present_scenes_only(half: DatasetPaths) -> None:
         assert "DATA.SCENES" not in str(caught.value)  # it would not help
 
 
+def test_a_misspelt_dataset_is_told_what_there_is(half: DatasetPaths) -> None:
+    other = paths(half.data_root.parent, "mpd3")
+    with pytest.raises(
+        UserError, match="metadata/mpd3/a .* not found; DATASET is mpd3, there is data of mp3d; "
+    ):
+        select_scenes(other, "ab", "all")
+
+
 # ---- splits.json -------------------------------------------------------------------------------------------
 def test_unknown_split() -> None:
     assert scene_split("testUnheard") == "test"

@@ -153,6 +153,7 @@ def test_at_rest_the_second_is_the_plain_causal_rendering_to_the_bit(config):
 def test_a_second_begins_at_the_old_pose_and_ends_at_the_new_one(home_world):
     simulator, episodes = changed(home_world[0], LIVE__CROSSFADE_S=0.1)
     simulator.reset(episodes)
+    simulator.move(np.array([MOVE_FORWARD, TURN_RIGHT, TURN_LEFT]))
     old = simulator._listeners()
     simulator.move(np.array([TURN_LEFT, TURN_LEFT, TURN_LEFT]))
     now, fade = simulator._listeners(), simulator.fade_samples
@@ -175,6 +176,34 @@ def test_standing_still_and_coming_back_simulate_nothing(home_world):
         simulator.step(np.array(actions))
         simulator.observe()
         assert simulator.rirs.simulated == simulated
+
+
+def test_pictures_of_an_agent_that_stands_still_are_not_rendered_again(config, monkeypatch):
+    simulator, episodes = make(config)
+    rendered = []
+    sight = simulator.live_scenes[SCENE].sight
+    view = sight.view
+    monkeypatch.setattr(sight, "view", lambda *pose: rendered.append(pose) or view(*pose))
+    first = simulator.reset(episodes)
+    assert len(rendered) == 3
+    second = simulator.step(np.array([HOLD, TURN_LEFT, HOLD]))
+    assert len(rendered) == 4 and torch.equal(first.rgb[[0, 2]], second.rgb[[0, 2]])
+    second.rgb[0] = 0  # an observation is the caller's own
+    assert torch.equal(simulator.observe().rgb[0], first.rgb[0])
+
+
+def test_walls_and_furniture_of_a_home_are_in_the_way(scene, home_world):
+    home, space = home_world[1], scene.space
+    standing = [p for p in home.furniture if not (p.piece.flat or p.piece.raised)]
+    rugs = [p for p in home.furniture if p.piece.flat]
+    assert standing and rugs
+    for placed in standing:
+        x, z = placed.footprint.centre
+        assert len(space.contacts(np.array([x, 0.0, z])))
+    walls = home.plan.outer.inset(0.02)
+    assert len(space.contacts(np.array([walls.x0, 0.0, walls.z0])))
+    for position in home.positions:  # its nodes are free
+        assert not len(space.contacts(position))
 
 
 def test_the_same_moves_give_the_same_however_many_play_and_whatever_was_before(config):

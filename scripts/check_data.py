@@ -18,39 +18,30 @@ import sys
 from pathlib import Path
 from typing import Optional
 
+from yacs.config import CfgNode
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from audio_separation.config import default_config
+from audio_separation.config import get_config
 from audio_separation.errors import UserError
 from audio_separation.scenes.generate.parallel import BACKENDS
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def parse_arguments(arguments: Optional[list[str]] = None) -> argparse.Namespace:
     """The command line; ``--help`` explains every option."""
-    defaults = default_config()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--data", type=Path, default=Path(defaults.DATA.ROOT), help="folder data/ (%(default)s)")
-    add(
-        "--sound-spaces",
-        type=Path,
-        default=Path(defaults.DATA.SOUND_SPACES),
-        help="folder sound_spaces/ (%(default)s)",
-    )
-    add(
-        "--dataset",
-        default=defaults.DATASET,
-        help="mp3d, replica, homes, or the name of your own (%(default)s)",
-    )
-    add("--corpus", default=defaults.DATA.CORPUS, help="folder in data/audio_data (%(default)s)")
-    add(
-        "--passive",
-        default=defaults.DATA.PASSIVE_VERSION,
-        help="folder in data/passive_datasets (%(default)s)",
-    )
-    add("--active", default=defaults.DATA.ACTIVE_VERSION, help="folder in data/active_datasets (%(default)s)")
+    add("--data", type=Path, default=ROOT / "data", help="folder data/ (the repository's)")
+    add("--sound-spaces", type=Path, default=ROOT / "sound_spaces", help="folder sound_spaces/ (likewise)")
+    add("--dataset", default="homes", help="mp3d, replica, homes, or the name of your own (%(default)s)")
+    configured = "(as configs/tasks/<dataset>.yaml says, or the default config)"
+    add("--corpus", help=f"folder in data/audio_data {configured}")
+    add("--passive", help=f"folder in data/passive_datasets {configured}")
+    add("--active", help=f"folder in data/active_datasets {configured}")
     add("--scenes", nargs="+", metavar="SCENE", help="only these (all that there are)")
     add(
         "--quick",
@@ -70,6 +61,12 @@ def parse_arguments(arguments: Optional[list[str]] = None) -> argparse.Namespace
     return parser.parse_args(arguments)
 
 
+def dataset_config(dataset: str) -> CfgNode:
+    """The config of a dataset: it names the corpus, the datapoints and the episodes that go with it."""
+    path = ROOT / "configs" / "tasks" / f"{dataset}.yaml"
+    return get_config(str(path)) if path.is_file() else get_config()
+
+
 def check(options: argparse.Namespace) -> int:
     """Check, print and write; returns the exit status."""
     # heavy imports wait until the command line is known to be good
@@ -79,8 +76,14 @@ def check(options: argparse.Namespace) -> int:
 
     if options.jobs == 0 or options.jobs < -1:
         raise UserError(f"--jobs {options.jobs}: expected a number of processes, or -1 for one a core")
+    names = dataset_config(options.dataset).DATA
     paths = DatasetPaths(
-        options.data, options.sound_spaces, options.dataset, options.corpus, options.passive, options.active
+        options.data,
+        options.sound_spaces,
+        options.dataset,
+        options.corpus or names.CORPUS,
+        options.passive or names.PASSIVE_VERSION,
+        options.active or names.ACTIVE_VERSION,
     )
     report = check_tree(paths, Options(options.scenes, options.quick, options.jobs, options.backend))
     print(text(report))

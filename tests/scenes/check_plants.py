@@ -499,6 +499,12 @@ def view_of_no_node(tree: Tree) -> Expected:
     return tree.expect("view-foreign", tree.views, "(99, 0)", "(0, 45)", "'a'")
 
 
+@plant(own_scene=True)
+def view_of_a_node_off_the_graph(tree: Tree) -> Expected:
+    _change_views(tree, lambda cache: cache.update({(1, 90): cache[0, 90]}))
+    return tree.expect("view-unused", tree.views, "node 1 rotation 90")
+
+
 def _map_views(tree: Tree) -> Path:
     graph = load_graph(tree.metadata)
     path = mapped_path(tree.views)

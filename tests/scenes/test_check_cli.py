@@ -12,6 +12,7 @@ from types import ModuleType
 
 import jsonschema
 import pytest
+from published import make_published_tree
 
 from audio_separation.scenes.layout import DatasetPaths
 
@@ -143,6 +144,17 @@ def test_mistakes(
     assert script.main(words(homes, *more)) == 2
     written = capsys.readouterr().err
     assert written.startswith("check_data: ") and message in written and written.count("\n") == 1
+
+
+def test_names_come_from_the_datasets_config(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    paths = make_published_tree(tmp_path, "replica", meshes=True, image_size=8)
+    assert paths.passive_version == "replica_v1"
+    assert script.main(words(tmp_path, "--dataset", "replica", "--quick")) == 0
+    assert "3 scenes of the 18 of replica, 432 WAV responses" in capsys.readouterr().out
+    assert script.main(words(tmp_path, "--dataset", "replica", "--quick", "--passive", "v7")) == 1
+    assert "passive_datasets/v7: no such folder; there: replica_v1" in capsys.readouterr().out
 
 
 def test_interrupt(

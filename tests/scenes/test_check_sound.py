@@ -18,6 +18,7 @@ from audio_separation.errors import UserError
 from audio_separation.scenes.check.findings import KINDS, Finding, cure_of
 from audio_separation.scenes.check.report import size, text
 from audio_separation.scenes.check.run import Options, Report, check_tree
+from audio_separation.scenes.check.views import judge_depth
 from audio_separation.scenes.layout import DatasetPaths
 
 SERIAL = Options(jobs=1)
@@ -164,6 +165,20 @@ def test_old_packed_files_are_noted(homes: DatasetPaths) -> None:
     report = check_tree(homes, SERIAL)
     (bad,) = [f for f in report.findings if f.kind == "packed-samples"]
     assert bad.items == ("90/1_2",)
+
+
+def test_depth_is_metres_where_most_views_exceed_1() -> None:
+    def judge(*highest: float) -> tuple[bool, list[str]]:
+        extremes = {(node, 0): (0.0, high) for node, high in enumerate(highest)}
+        in_metres, found = judge_depth(extremes, Path("views.pkl"), "scene")
+        return in_metres, [item for finding in found for item in finding.items]
+
+    assert judge(0.5, 1.0, 0.9) == (False, [])
+    assert judge(3.0, 4.0, 0.9) == (True, [])
+    assert judge(3.0, 14.0, 0.9, 0.8) == (False, ["node 0 rotation 0", "node 1 rotation 0"])
+    # what is no depth at all does not vote
+    assert judge(3.0, float("nan"), float("inf")) == (True, ["node 1 rotation 0", "node 2 rotation 0"])
+    assert judge_depth({(0, 0): (-0.1, 0.5)}, Path("v"), "s")[1][0].what == "negative or not finite"
 
 
 @pytest.mark.parametrize("dataset", ["homes", "mp3d", "mine"])

@@ -40,7 +40,8 @@ _CURES = {
         "delete {metadata}/<scene>/home.json and make that home again: {generate}",
     ),
     "views": (
-        "cache the views again: python scripts/cache_observations.py --help",
+        "cache the views of these scenes again: python scripts/cache_observations.py --dataset {dataset} --scenes "
+        "<scene> --overwrite",
         "delete {metadata}/<scene>/home.json and make that home again: {generate}",
     ),
     "clips": (
@@ -49,13 +50,13 @@ _CURES = {
         "delete {corpus} and make it again: {generate}",
     ),
     "episodes": (
-        "fetch the active dataset again (data/README.md), or draw episodes for these scenes: "
-        "python scripts/make_episodes.py --help",
+        "fetch the active dataset again (data/README.md), or draw another: python scripts/make_episodes.py "
+        "--dataset {dataset} --corpus {corpus_name} --kind near --name <name>",
         "draw them again: {generate}",
     ),
     "passive": (
-        "fetch the passive dataset again (data/README.md), or draw datapoints for these scenes: "
-        "python scripts/make_episodes.py --help",
+        "fetch the passive dataset again (data/README.md), or draw another: python scripts/make_episodes.py "
+        "--dataset {dataset} --kind passive --name <name>",
         "draw them again: {generate}",
     ),
 }
@@ -165,6 +166,9 @@ KINDS = {
         "views",
     ),
     "view-foreign": Kind(FAULT, "views of no node of points.txt, or no rotation of the four", "views"),
+    "view-unused": Kind(
+        NOTE, "views of nodes that the graph does not have", "nothing to do: they are never looked at"
+    ),
     "views-both": Kind(
         NOTE,
         "scenes that have their views in both forms: the memory-mapped file is read",
@@ -215,8 +219,8 @@ KINDS = {
     "episode-sound": Kind(
         FAULT,
         "episodes that play a clip which their split of the corpus does not have",
-        "use the corpus that the episodes were drawn with (--corpus, DATA.CORPUS), or draw episodes for this one: "
-        "python scripts/make_episodes.py --help",
+        "use the corpus that the episodes were drawn with (DATA.CORPUS; --corpus here), or draw others for this one: "
+        "python scripts/make_episodes.py --dataset {dataset} --corpus {corpus_name} --kind near --name <name>",
     ),
     "episode-label": Kind(
         FAULT,
@@ -319,5 +323,7 @@ def cure_of(kind: str, paths: DatasetPaths) -> str:
         metadata=paths.metadata_root,
         rirs=paths.rirs_root,
         corpus=paths.corpus_root,
+        corpus_name=paths.corpus,
+        dataset=paths.dataset,
         generate=f"python scripts/generate_homes.py --out {paths.data_root.parent} (and the options of the first time)",
     )

@@ -68,6 +68,8 @@ def check_pickle(
         wanted = [(int(node), rotation) for node in graph.node_ids for rotation in ROTATIONS_DEG]
         lacking = [item(key) for key in wanted if key not in cache]
         findings += of_items("view-missing", path, "not in the file", lacking, scene)
+        unused = [item(key) for key in sorted(known) if key[0] not in graph.index_of]
+        findings += of_items("view-unused", path, "not in the graph", unused, scene)
     stats, found = _check_views(cache, sorted(known), path, scene, depths)
     return stats, findings + found
 

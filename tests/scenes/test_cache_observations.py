@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -259,6 +260,20 @@ def test_a_stopped_run_goes_on(
     assert files(paths) == uninterrupted
 
 
+def test_a_run_that_was_stopped_between_the_forms_goes_on(
+    paths: DatasetPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(observation_cache, "write_observations", Mock(side_effect=KeyboardInterrupt))
+        assert run(paths, "--format", "both", "--scenes", "a") == 130
+    mapped = mapped_path(paths.observations("a"))
+    begun = mapped.stat().st_mtime_ns
+    assert not paths.observations("a").exists()
+    assert run(paths, "--format", "both", "--scenes", "a") == 0
+    assert mapped.stat().st_mtime_ns == begun  # not written a second time
+    assert sorted(files(paths)) == ["a.pkl", "a.safetensors"]
+
+
 def test_parts_of_other_settings_are_not_mixed_in(
     paths: DatasetPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,6 +283,19 @@ def test_parts_of_other_settings_are_not_mixed_in(
     with monkeypatch.context() as patch:
         assert len(interrupt_after(patch, 100)) == 0
         assert run(paths) == 0
+    mixed = files(paths)
+    assert run(paths, "--overwrite") == 0
+    assert files(paths) == mixed
+
+
+def test_parts_of_nodes_that_moved_are_not_mixed_in(
+    paths: DatasetPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        assert run(paths) == 130
+    write_metadata(paths.metadata("a"), NODES * 0.9, [(0, 1), (1, 2), (2, 3)])
+    assert run(paths) == 0
     mixed = files(paths)
     assert run(paths, "--overwrite") == 0
     assert files(paths) == mixed

@@ -237,9 +237,13 @@ def test_faulty_house(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_triangles_without_area_are_left_out(tmp_path: Path) -> None:
-    mesh = trimesh.Trimesh(VERTICES, [[0, 1, 2], [0, 1, 1], [0, 2, 3]], process=False)
-    loaded = load_scene_mesh(export(tmp_path / "x.glb", ("a", mesh)))
-    assert len(loaded.faces) == len(loaded.category) == len(loaded.colours) == 2
+    holed = trimesh.Trimesh(VERTICES, [[0, 1, 1], [0, 1, 2], [2, 2, 3], [0, 2, 3]], process=False)
+    loaded = load_scene_mesh(
+        export(tmp_path / "x.glb", ("a:tile", holed), ("b:wood", painted((1.0, 0.0, 0.0, 1.0))))
+    )
+    np.testing.assert_allclose(loaded.vertices[loaded.faces], Z_UP[[*FACES, *FACES]], atol=1e-6)
+    assert [loaded.categories[k] for k in loaded.category] == ["tile", "tile", "wood", "wood"]
+    assert loaded.colours[2:].tolist() == [[255, 0, 0]] * 2 and len(loaded.colours) == 4
 
 
 def broken(path: Path, what: str) -> Path:

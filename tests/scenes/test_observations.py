@@ -10,7 +10,7 @@ from typing import Callable
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from tiny import NUM_NODES
 
 from audio_separation.envs.simulator import Scene, _device_views
@@ -265,6 +265,14 @@ def test_damaged_mapped_files(tmp_path: Path, graph: NavGraph, damage: Callable,
     write_mapped(path, graph, *views())
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError, match=message):
+        load_observations(tmp_path / "scene.pkl", graph)
+
+
+def test_mapped_file_without_pixels(tmp_path: Path, graph: NavGraph) -> None:
+    empty = {"rgb": np.zeros((2, 4, 0, 0, 3), np.uint8), "depth": np.zeros((2, 4, 0, 0, 1), np.float32)}
+    metadata = {"format": "audio_separation/observations", "version": "1"}
+    save_file({**empty, "node": np.array([7, 3])}, tmp_path / "scene.safetensors", metadata)
+    with pytest.raises(UserError, match=r"expected node I64 \[V\]"):
         load_observations(tmp_path / "scene.pkl", graph)
 
 

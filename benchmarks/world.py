@@ -60,7 +60,7 @@ def make_world(
         stores: ``packed``, ``wav`` or both.
     """
     paths = DatasetPaths(root / "data", root / "sound_spaces")
-    _write_clips(paths.corpus_root, seed)
+    write_clips(paths.corpus_root, seed)
     for number in range(scenes):
         name, rng = scene_name(number), np.random.default_rng((seed, number))
         grid = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), -1).reshape(-1, 2)
@@ -78,7 +78,8 @@ def make_world(
     return ["DATA.ROOT", str(paths.data_root), "DATA.SOUND_SPACES", str(paths.sound_spaces_root)]
 
 
-def _write_clips(root: Path, seed: int) -> None:
+def write_clips(root: Path, seed: int) -> None:
+    """Write the corpus at ``root``: noise."""
     folder = root / "min20s_clips" / f"{SPLIT}_preprocessed"
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng((seed, 1 << 20))

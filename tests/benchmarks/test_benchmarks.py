@@ -16,6 +16,7 @@ SMALL_NETWORKS = (
 SMALLEST = {
     "evaluation": "--envs 1 2 --sizes small --episodes 2 --checkpoints 2 --threads 1 --side 2 --rir-samples 2000 "
     f"--set TASK.EPISODE_STEPS 2 EVAL.REFINE_STEPS 1 {SMALL_NETWORKS}",
+    "live": "--rays 10 --processes 1 2 --steps 3 --resolution 16",
     "simulator": "--envs 1 3 --steps 3 --rounds 1 --warm-steps 3 --rir-samples 2000",
     "store": "--side 2 --rir-samples 2000 --pairs 4 --rounds 1",
     "views": "--triangles 100 --resolution 8 --nodes 20 --rounds 1",
@@ -47,6 +48,17 @@ def test_evaluation(tmp_path):
     for row in rows:
         assert row["episodes_per_s"] == pytest.approx(row["episodes"] / row["checkpoint_s"])
         assert row["score_difference"] < 1e-3 and row["first_s"] > 0
+
+
+def test_live(tmp_path):
+    pytest.importorskip("rlr_audio_propagation", reason="the acoustic engine is not installed")
+    one, two = run("live", tmp_path)["rows"]
+    assert (one["processes"], two["processes"]) == (1, 2) and one["triangles"] == two["triangles"] > 100
+    assert one["observations_per_s"] == pytest.approx(1e3 / one["observation_ms"])
+    for row in (one, two):
+        parts = row["acoustics_ms"] + row["sight_ms"] + row["rest_ms"]
+        assert row["observation_ms"] == pytest.approx(parts) and min(row["acoustics_ms"], row["rest_ms"]) > 0
+        assert 0 < row["poses_simulated"] <= 1
 
 
 def test_scaling(tmp_path):

@@ -66,13 +66,14 @@ def explain_use(conversion: Conversion, out: Path) -> None:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Convert; a user's mistake is one sentence and status 2."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path, help="published .pth file")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="model dir to write")
     parser.add_argument(
-        "--kind", choices=KINDS, default="auto", help="passive also takes the separators out of an agent"
+        "--kind",
+        choices=KINDS,
+        default="auto",
+        help="auto (default): what the file is; passive also takes the separators out of an agent",
     )
     parser.add_argument(
         "--classes",

@@ -89,6 +89,24 @@ def test_views_parameters_types_and_optimisers_come_out(tmp_path, legacy):
     assert read["shared"][0].untyped_storage().data_ptr() == read["shared"][1].untyped_storage().data_ptr()
 
 
+def test_a_file_of_torch_1_4_with_settings_of_python_3_6():
+    content = read_foreign_checkpoint(Path(__file__).parent / "torch14" / "published.pth")
+    learning = {"lr_pol": 1e-4, "use_gae": True}
+    assert content["config"] == {
+        "SEED": 7,
+        "ENV_NAME": "AAViDSSEnv",
+        "SENSORS": ["RGB_SENSOR", "DEPTH_SENSOR"],
+        "CMD_TRAILING_OPTS": [],
+        "RL": {"PPO": learning},
+        "TASK_CONFIG": {"SHAPE": [512, 32, 2], "AGAIN": learning},
+    }
+    state = content["state_dict"]
+    assert len(state) == 15 and state["actor_critic.cnn.1.num_batches_tracked"].dtype == torch.int64
+    for number, value in enumerate(state.values()):  # as torch14/write.py filled them
+        wanted = torch.arange(value.numel()) + 100 * number
+        assert torch.equal(value.flatten().long(), wanted)
+
+
 def test_storages_of_a_gpu_come_to_main_memory(tmp_path):
     program = tensor_program(3, 3).replace(b"ctorch\n", b"ctorch.cuda\n").replace(b"cpu", b"gpu")
     values = np.array([1, 2, 3], np.float32)

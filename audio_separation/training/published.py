@@ -131,7 +131,7 @@ def convert(path: Path, kind: str = "auto", classes: Optional[Path] = None) -> C
     state, published = read_published(path)
     found = published_kind(state, where)
     wanted = found if kind == "auto" else kind
-    if wanted == "move2hear" or (wanted == "agent" and found == "move2hear"):
+    if found == "move2hear" and wanted != "passive":
         raise UserError(
             f"{where} is an agent of Move2Hear, whose memory is a convolution over the last estimate and no "
             "transformer, so its policy cannot be played here; its passive separators can be converted: give "

@@ -10,8 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Optional
 
+import pytest
 import torch
 from yacs.config import CfgNode
+
+from audio_separation.errors import UserError
+from audio_separation.models.foreign import read_foreign_checkpoint
+
+BOTH = pytest.mark.parametrize("legacy", [True, False], ids=["legacy", "zip"])
+SETTINGS = {
+    "SEED": 0,
+    "LOG_FILE": "train.log",
+    "SENSORS": ["RGB_SENSOR", "DEPTH_SENSOR"],
+    "NOTHING": None,
+    "RL": {"PPO": {"lr_pol": 1e-4, "use_gae": True, "num_steps": 20}, "SHAPE": (512, 32)},
+}
+
 
 PROGRAM_HEAD = b"\x80\x02"  # protocol 2
 
@@ -92,3 +106,12 @@ def tensor_program(numel: int, size: int, key: str = "7", offset: int = 0, strid
 
 def storage_bytes(numel: int, values: bytes) -> bytes:
     return struct.pack("<q", numel) + values
+
+
+def refusal(path: Path) -> str:
+    """The one sentence with which the file is refused."""
+    with pytest.raises(UserError) as caught:
+        read_foreign_checkpoint(path)
+    message = str(caught.value)
+    assert message.startswith(f"checkpoint {path} ") and "\n" not in message and message.isprintable()
+    return message

@@ -272,6 +272,7 @@ def test_target_classes_balance(clips: ClipLibrary, graph: NavGraph) -> None:
         (2, (0, 0), [0, 0, 0, 0, 0, 0, 0, 0]),
         (1, (2, 2), [0, 1, 1, 1, 0, 0, 0, 1]),
         (0.1, (0, 0), [0] * 8),
+        (2, (1, 1), [0, 1, 1, 0, 0, 1, 1, 0]),
         (3, (1, 1), [0, 1, 1, 0, 0, 1, 1, 0]),
     ],
 )
@@ -322,6 +323,13 @@ def test_those_move_that_should(clips: ClipLibrary, graph: NavGraph, who: str, l
 def test_sources_that_cannot_move_are_an_error(clips: ClipLibrary, graph: NavGraph) -> None:
     with pytest.raises(UserError, match=r"scene x: sources cannot move, as no two of the 3 nodes"):
         make_active_episodes(graph, clips, [2, 3, 0], 1, np.random.default_rng(0), "x", motion=Motion("all"))
+
+
+def test_nodes_without_a_way_hold_no_source_where_sources_move(clips: ClipLibrary, graph: NavGraph) -> None:
+    rng = np.random.default_rng(0)
+    # from node 4 there is no way to another one of these
+    for e in make_active_episodes(graph, clips, [0, 1, 2, 4], 20, rng, "x", motion=Motion("target", 5)):
+        assert set(e.source_nodes(graph, 5).ravel().tolist()) <= {0, 1, 2}
 
 
 @pytest.mark.parametrize(

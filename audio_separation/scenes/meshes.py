@@ -16,11 +16,11 @@ import numpy as np
 import trimesh
 
 from audio_separation.errors import UserError
+from audio_separation.scenes.mesh_files import check_mesh_file
 from audio_separation.scenes.semantics import UNLABELED, object_categories
 
 SUFFIXES = (".glb", ".gltf", ".obj", ".ply")
 Z_UP_SUFFIXES = (".glb", ".ply")
-UNREAD_EXTENSIONS = {"KHR_texture_basisu", "KHR_draco_mesh_compression", "EXT_meshopt_compression"}
 GREY = (128, 128, 128)  # of a surface whose file gives it no colour
 
 
@@ -73,8 +73,8 @@ def load_scene_mesh(path: Path | str) -> SceneMesh:
     ``<scene>_semantic.ply``) or ``info_semantic.json`` (Replica).
 
     Raises:
-        UserError: the file is missing, of another kind, damaged or without triangles; its stage_config.json
-            or annotations are faulty.
+        UserError: the file is missing, of another kind, damaged, without triangles or without its textures; its
+            stage_config.json or annotations are faulty.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
@@ -83,7 +83,7 @@ def load_scene_mesh(path: Path | str) -> SceneMesh:
         raise UserError(f"mesh not found at {path}; data/README.md says where the scenes are obtained")
     turn = frame_of(path)
     try:
-        _refuse_compressed(path)
+        check_mesh_file(path)
         scene = trimesh.load_scene(path, process=False)
         parts = _parts(scene, path)
     except UserError:
@@ -94,22 +94,6 @@ def load_scene_mesh(path: Path | str) -> SceneMesh:
             "fetch or export it again"
         ) from None
     return _joined(parts, turn, path)
-
-
-def _refuse_compressed(path: Path) -> None:
-    """Raise for a glTF whose textures or triangles are packed in a way that would be passed over in silence."""
-    if path.suffix.lower() not in (".glb", ".gltf"):
-        return
-    with path.open("rb") as file:
-        head = file.read(20) if path.suffix.lower() == ".glb" else b""
-        # .glb: magic, version, length, then the length and type of its first chunk, which is the JSON
-        text = file.read(int.from_bytes(head[12:16], "little") if head else -1)
-    found = sorted(set(json.loads(text).get("extensionsRequired", ())) & UNREAD_EXTENSIONS)
-    if found:
-        raise UserError(
-            f"{path} needs {', '.join(found)}, which is not read here: expected plain triangles and PNG or JPEG "
-            "textures; take the uncompressed download, or unpack it (npx gltf-transform)"
-        )
 
 
 def frame_of(path: Path) -> np.ndarray:

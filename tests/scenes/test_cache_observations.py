@@ -20,6 +20,7 @@ import pytest
 import trimesh
 
 from audio_separation.envs import observation_cache
+from audio_separation.envs.build import load_scenes
 from audio_separation.envs.habitat import sim_views
 from audio_separation.envs.observation_cache import choose_renderer, depth_agreement
 from audio_separation.errors import UserError
@@ -378,6 +379,15 @@ def test_convert_there_and_back(paths: DatasetPaths, capsys: pytest.CaptureFixtu
     assert run(paths, "--convert", "pickle") == 0
     assert {name: data for name, data in files(paths).items() if name.endswith(".pkl")} == pickles
     assert sorted(files(paths)) == ["a.pkl", "a.safetensors", "b.pkl", "b.safetensors"]
+
+
+def test_the_mapped_form_alone_serves_the_simulator(paths: DatasetPaths) -> None:
+    assert run(paths) == 0
+    before = load_scenes(paths, ["a"], images=True)["a"].images
+    assert run(paths, "--convert", "mapped") == 0
+    paths.observations("a").unlink()
+    for one, other in zip(load_scenes(paths, ["a"], images=True)["a"].images, before):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_convert_faults(paths: DatasetPaths, capsys: pytest.CaptureFixture) -> None:

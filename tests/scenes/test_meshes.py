@@ -312,3 +312,26 @@ def test_compressed_textures_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="needs KHR_texture_basisu"):
         load_scene_mesh(tmp_path / "x.glb")
+
+
+def test_files_that_belong_to_the_mesh(tmp_path: Path) -> None:
+    mesh = painted()
+    mesh.visual.material = trimesh.visual.material.SimpleMaterial(image=checkers())
+    mesh.export(tmp_path / "scan.obj")
+    texture = next(p for p in tmp_path.iterdir() if p.suffix in (".png", ".jpeg"))
+    library = next(tmp_path.glob("*.mtl"))
+    library.write_text(
+        library.read_text().replace(f"map_Kd {texture.name}", f"map_Kd -s 1 1 1 {texture.name}")
+    )
+    load_scene_mesh(tmp_path / "scan.obj")
+    for path, refers in ((texture, library), (library, tmp_path / "scan.obj")):
+        path.rename(tmp_path / "away")
+        with pytest.raises(UserError, match=f"{refers.name} refers to {path.name}, which is not beside it"):
+            load_scene_mesh(tmp_path / "scan.obj")
+        (tmp_path / "away").rename(path)
+    for name, data in trimesh.exchange.gltf.export_gltf(trimesh.Scene(sheet())).items():
+        (tmp_path / name).write_bytes(data)
+    buffer = next(p for p in tmp_path.glob("*.bin"))
+    buffer.unlink()
+    with pytest.raises(UserError, match=f"model.gltf refers to {buffer.name}"):
+        load_scene_mesh(tmp_path / "model.gltf")

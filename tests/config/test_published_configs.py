@@ -27,9 +27,9 @@ def test_names_networks_and_rendering(name: str) -> None:
     config = get_config(str(REPO / "configs" / f"{name}.yaml"))
     split, sounds = RUNS[name]
     dataset = name.rsplit("_", 1)[1]
-    assert (config.DATASET, config.DATA.SPLIT, config.DATA.SOUNDS) == (dataset, split, sounds)
-    assert config.DATA.CORPUS == CORPUS["aavidss"]
-    assert (config.DATA.PASSIVE_VERSION, config.DATA.ACTIVE_VERSION) == VERSIONS[dataset]
+    data = config.DATA
+    found = [config.DATASET, data.SPLIT, data.SOUNDS, data.CORPUS, data.PASSIVE_VERSION, data.ACTIVE_VERSION]
+    assert found == [dataset, split, sounds, CORPUS["aavidss"], *VERSIONS[dataset]]
     assert (config.AUDIO.MODE, config.SEPARATOR.VARIANT, config.MEMORY.OUTPUT) == ("paper", "paper", "direct")
     assert config.TASK.FORWARD_RULE == "published" and not config.EVAL.DETERMINISTIC
     assert config.NUM_PROCESSES == 14 and config.PPO.NUM_STEPS == config.TASK.EPISODE_STEPS == 20

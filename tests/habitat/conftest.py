@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from habitat_setup import has_habitat_lab
 
 HAS_HABITAT_SIM = importlib.util.find_spec("habitat_sim") is not None
-if not HAS_HABITAT_SIM:
-    sys.path.append(str(Path(__file__).parent / "stubs"))
-os.environ.setdefault("HABITAT_LAB_LOG", "30")  # warnings only
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # of worker processes
+if has_habitat_lab():  # elsewhere the tests of other folders must meet nothing of this
+    if not HAS_HABITAT_SIM:
+        sys.path.append(str(Path(__file__).parent / "stubs"))
+    os.environ.setdefault("HABITAT_LAB_LOG", "30")  # warnings only
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of worker processes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

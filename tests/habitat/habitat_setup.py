@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Iterable
 
@@ -12,6 +13,14 @@ from audio_separation.scenes.layout import DatasetPaths
 WHERE = "habitat-lab is not installed here; scripts/test_habitat.sh runs these tests in an environment of their own"
 YAML = Path(__file__).resolve().parents[2] / "configs" / "habitat" / "near_target.yaml"
 STEPS = 4
+
+
+def has_habitat_lab() -> bool:
+    """Whether habitat-lab is installed (this folder, too, can be imported as ``habitat``)."""
+    try:
+        return bool(version("habitat-lab"))
+    except PackageNotFoundError:
+        return False
 
 
 def overrides(paths: DatasetPaths, *more: str, words: Iterable[str] = ()) -> list[str]:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from habitat_setup import has_habitat_lab
 
 from audio_separation.envs.habitat import register
 from audio_separation.errors import UserError
-
-
-def _has_habitat_lab() -> bool:
-    try:  # this folder too can be imported as `habitat`
-        return importlib.util.find_spec("habitat.core") is not None
-    except ImportError:
-        return True
 
 
 def test_nothing_of_habitat_is_imported_before_it_is_asked_for():
@@ -30,7 +23,7 @@ def test_nothing_of_habitat_is_imported_before_it_is_asked_for():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.skipif(_has_habitat_lab(), reason="habitat-lab is installed")
+@pytest.mark.skipif(has_habitat_lab(), reason="habitat-lab is installed")
 def test_registering_says_what_is_missing():
     with pytest.raises(
         UserError, match=r"habitat-lab and habitat-sim .*conda env create -f environment\.yml"

@@ -115,7 +115,8 @@ def test_workers_play_what_one_process_plays(tiny):
 def test_ranks_shuffle_differently(tiny):
     orders = []
     for rank in (0, 1, 0):
-        env = make_env(habitat_config(tiny), None, rank)
+        config = habitat_config(tiny)
+        env = make_env(config.habitat if rank else config, None, rank)
         ids = []
         for _ in range(5):
             env.reset()

@@ -39,10 +39,6 @@ class DatasetFacts:
         """The scene as episode files name it: ``17DRP5sb8fy/17DRP5sb8fy.glb``."""
         return self.mesh.format(scene=scene)
 
-    def split_of(self, scene: str) -> Optional[str]:
-        """``train``, ``val`` or ``test`` where the published splits have the scene, else None."""
-        return next((split for split, scenes in self.splits.items() if scene in scenes), None)
-
 
 # The 85 scenes of Matterport3D for which SoundSpaces has responses: SCENE_SPLITS of its mp3d_utils.py, with the
 # test scenes. AAViDSS and Move2Hear train on 57 of the 59: their list (passive_trainer.py) leaves out

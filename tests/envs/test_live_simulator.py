@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -16,8 +17,10 @@ from live_worlds import RAYS, STEPS, episode, live_config
 from audio_separation.audio.stft import RATE
 from audio_separation.envs import LIVE_SPEC_ID, register_envs
 from audio_separation.envs.build import build_simulator, load_task_episodes
+from audio_separation.envs.habitat.navmesh import NavmeshSpace
 from audio_separation.envs.live.build import load_live_scenes
 from audio_separation.envs.live.comparison import compare, draw_pairs
+from audio_separation.envs.live.motion import move_agent
 from audio_separation.envs.live.rirs import LiveRirs, Situation, apart
 from audio_separation.envs.simulator import HOLD, MOVE_FORWARD, TURN_LEFT, TURN_RIGHT
 from audio_separation.errors import UserError
@@ -291,23 +294,53 @@ def test_a_home_of_another_version_is_refused(home_world, scene):
         _ = dataclasses.replace(scene, record={**scene.record, "seed": 1}).home
 
 
-def test_habitat_is_named_where_it_is_missing(home_world, monkeypatch):
-    monkeypatch.setitem(sys.modules, "habitat_sim", None)
-    for changes, words in (
-        ({"LIVE__COLLISIONS": "navmesh"}, "LIVE.COLLISIONS navmesh needs habitat-sim"),
-        ({"LIVE__SIGHT": "habitat"}, "LIVE.SIGHT habitat needs habitat-sim"),
-    ):
-        simulator, episodes = changed(home_world[0], **changes)
+@pytest.mark.parametrize(
+    ("module", "changes", "words"),
+    [
+        ("habitat_sim", {"LIVE__COLLISIONS": "navmesh"}, "LIVE.COLLISIONS navmesh needs habitat-sim"),
+        ("habitat_sim", {"LIVE__SIGHT": "habitat"}, "LIVE.SIGHT habitat needs habitat-sim"),
+        ("rlr_audio_propagation", {}, r"pip install -r requirements-rlr\.txt"),
+    ],
+)
+def test_what_is_not_installed_is_named_before_the_first_step(
+    home_world, monkeypatch, module, changes, words
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UserError, match=words):
+        changed(home_world[0], **changes)
+
+
+class Finder:
+    """habitat-sim's PathFinder on a floor that ends at x = 1."""
+
+    def load_nav_mesh(self, path):
+        return "good" in path
+
+    def try_step_no_sliding(self, start, end):
+        return [min(end[0], 1.0), end[1], end[2] if end[0] <= 1 else start[2]]
+
+    def try_step(self, start, end):
+        return [min(end[0], 1.0), end[1], end[2]]
+
+
+def test_a_navmesh_is_walked_on_as_habitat_does(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "habitat_sim", SimpleNamespace(PathFinder=Finder))
+    for name in ("good.navmesh", "bad.navmesh"):
+        (tmp_path / name).touch()
+    start, rotation = np.array([0.9, 0.0, 0.0]), -45.0  # towards +x and -z
+    slid, stopped = (
+        move_agent(NavmeshSpace(tmp_path / "good.navmesh", slide), start, rotation, MOVE_FORWARD, 0.4, 30)
+        for slide in (True, False)
+    )
+    reach = 0.4 * np.sqrt(0.5)
+    np.testing.assert_allclose(slid.position, [1, 0, -reach], atol=1e-6)
+    np.testing.assert_allclose(stopped.position, [1, 0, 0], atol=1e-6)
+    assert slid.collided and stopped.collided
+    free = NavmeshSpace(tmp_path / "good.navmesh", True).clear(start, np.array([[0.2, 0, 2], [1.5, 0, 0]]))
+    assert free.tolist() == [True, False]
+    for name, words in (("bad.navmesh", "is no navigation mesh"), ("none.navmesh", "is missing")):
         with pytest.raises(UserError, match=words):
-            simulator.reset(episodes)
-            simulator.step(np.array([MOVE_FORWARD] * 3))
-
-
-def test_a_missing_engine_is_one_sentence(home_world, monkeypatch):
-    monkeypatch.setitem(sys.modules, "rlr_audio_propagation", None)
-    simulator, episodes = make(live_config(home_world[0]))
-    with pytest.raises(UserError, match=r"requirements-rlr\.txt"):
-        simulator.reset(episodes)
+            NavmeshSpace(tmp_path / name, True)
 
 
 def test_situations_keep_their_number_and_old_ones_are_forgotten(scene, monkeypatch):

@@ -15,6 +15,7 @@ from audio_separation.envs.live.rirs import LiveRirs
 from audio_separation.envs.live.scenes import HomeScene, LiveScene, MeshScene
 from audio_separation.envs.live.simulator import LiveSimulator, check_fade
 from audio_separation.errors import UserError
+from audio_separation.scenes.acoustics import load_engine
 from audio_separation.scenes.graph import load_graph
 from audio_separation.scenes.layout import DatasetPaths, paths_from_config
 
@@ -30,7 +31,7 @@ def build_live_simulator(
     """Make the simulator over these scenes.
 
     Raises:
-        UserError: settings that live rendering does not have.
+        UserError: settings that live rendering does not have, or something that it needs is not installed.
     """
     audio = config.AUDIO
     if audio.MODE != "causal":
@@ -39,6 +40,9 @@ def build_live_simulator(
             "must carry on from second to second; set AUDIO.MODE causal"
         )
     check_fade(config.LIVE)
+    load_engine()
+    for scene in scenes.values():
+        scene.check()
     renderer = BinauralRenderer(
         LiveRirs(scenes, max(64, audio.CACHE_MB / 4)),
         clips,

@@ -70,6 +70,18 @@ class LiveScene(Scene, ABC):
     live: CfgNode
     sees: bool
 
+    def check(self) -> None:
+        """See early to what would go wrong at the first step: materials, and what must be installed.
+
+        Raises:
+            UserError: naming the config key or the file.
+        """
+        _ = self.materials
+        if self.live.COLLISIONS == "navmesh":
+            _ = self.space
+        if self.sees and self.live.SIGHT == "habitat":
+            _ = self.sight
+
     @cached_property
     def acoustics(self) -> SceneAcoustics:
         """What is heard in it.

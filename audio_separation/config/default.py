@@ -17,6 +17,8 @@ from yacs.config import CfgNode as CN
 from audio_separation.config.limits import check_limits
 from audio_separation.errors import UserError
 
+_CHOSEN = "chosen_keys"  # in the tree's __dict__, where yacs keeps its own flags; clones carry it on
+
 
 def _data(c: CN) -> None:
     # homes | mp3d | replica | one's own: the folder name in metadata/, binaural_rirs/, scene_observations/
@@ -208,6 +210,12 @@ def _set(config: CN, key: str, value: object, where: str, known: list[str]) -> N
         raise UserError(
             f"config key {key} in {where} expects {type(like).__name__} such as {like!r}, found {value!r}"
         ) from None
+    config.__dict__.setdefault(_CHOSEN, set()).add(key)
+
+
+def chosen_keys(config: CN) -> frozenset[str]:
+    """The keys that a YAML file or the command line has set, also those set to their default."""
+    return frozenset(config.__dict__.get(_CHOSEN, ()))
 
 
 def _coerce(value: object, like: object) -> object:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from audio_separation.config.default import all_keys, default_config
+from audio_separation.config.default import all_keys, chosen_keys
 from audio_separation.errors import UserError
 from audio_separation.evaluation.results import Checkpoint
 from audio_separation.models.agent import Agent
@@ -17,16 +17,16 @@ from audio_separation.training.run_dir import plain_config
 
 MODEL_SECTIONS = ("SEPARATOR.", "MEMORY.", "POLICY.", "AUDIO.")
 # of the machine and the disk, not of the model
-LOCAL_KEYS = ("AUDIO.RIR_STORE", "AUDIO.MISSING_RIR", "AUDIO.CACHE_MB")
+LOCAL_KEYS = ("AUDIO.RIR_STORE", "AUDIO.MISSING_RIR", "AUDIO.CACHE_MB", "AUDIO.PREFETCH")
 
 
 def adopt_model_config(config: CfgNode, content: dict[str, Any], checkpoint: Checkpoint) -> CfgNode:
     """The evaluation's config with the networks and the audio settings that the checkpoint was trained with.
 
-    The checkpoint's own sizes win: a key of SEPARATOR, MEMORY, POLICY or AUDIO that the evaluation leaves at
-    its default is taken from the config stored in the checkpoint, so an evaluation needs no copy of the
-    training's sizes. A key that the evaluation sets to something else stays as set (``AUDIO.MODE paper``,
-    say); sizes set so that the weights do not fit are refused by :func:`load_weights`.
+    The checkpoint's own sizes win: a key of SEPARATOR, MEMORY, POLICY or AUDIO that the evaluation does not set
+    is taken from the config stored in the checkpoint, so an evaluation needs no copy of the training's sizes. A
+    key that it does set, in its YAML or on the command line, stays as set (``AUDIO.MODE causal`` for an agent
+    trained with ``paper``, say); sizes set so that the weights do not fit are refused by :func:`load_weights`.
 
     Raises:
         UserError: for a checkpoint of another kind, such as one of the pretraining.
@@ -37,16 +37,11 @@ def adopt_model_config(config: CfgNode, content: dict[str, Any], checkpoint: Che
             f"checkpoint {checkpoint.path} is {kind}, expected one of the active training; give the model "
             "dir of configs/train/near_target.yaml"
         )
-    stored, own, default = content["config"], plain_config(config), plain_config(default_config())
+    stored, chosen = content["config"], chosen_keys(config)
     merged = config.clone()
     merged.defrost()
     for key in all_keys(config):
-        if (
-            key.startswith(MODEL_SECTIONS)
-            and key not in LOCAL_KEYS
-            and key in stored
-            and own[key] == default[key]
-        ):
+        if key.startswith(MODEL_SECTIONS) and key in stored and key not in (*LOCAL_KEYS, *chosen):
             merged.merge_from_list([key, stored[key]])
     merged.freeze()
     return merged

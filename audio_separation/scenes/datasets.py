@@ -61,8 +61,8 @@ _MP3D = {
         q9vSo1VnCiC ARNzJeq3xxb rqfALeAoiTq gYvKGZ5eRqb YFuZgdQ5vWj jtcxE69GiFV gxdoqLR6rwA""",
 }
 # Replica's 18 scenes. No separation dataset was published over them, and SoundSpaces tells its split only by the
-# files of its navigation episodes. The test scenes are those of work on depth from echoes (Parida et al., Beyond
-# Image to Depth, CVPR 2021), which has no validation scenes: one scene of each kind that has several is ours.
+# files of its navigation episodes. The test scenes are those that published work on depth from echoes
+# uses, which has no validation scenes: one scene of each kind that has several is ours.
 _REPLICA = {
     "train": """
         apartment_0 frl_apartment_0 frl_apartment_1 frl_apartment_2 frl_apartment_3 hotel_0 office_0 office_1

@@ -81,7 +81,7 @@ def scene_of(scene_id: str) -> str:
 def _point(value: Any, name: str) -> Point:
     try:
         x, y, z = (float(v) for v in value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{name} should be a position [x, y, z], found {value!r}") from None
     return x, y, z
 

@@ -41,7 +41,7 @@ def quaternion_to_heading(quaternion: Sequence[float]) -> float:
     """
     try:
         q = np.asarray(quaternion, dtype=np.float64)
-    except (TypeError, ValueError):  # of a file: anything
+    except (TypeError, ValueError, OverflowError):  # of a file: anything
         q = np.zeros(0)
     if q.shape != (4,) or not np.isfinite(q).all() or abs(np.linalg.norm(q) - 1) > 1e-2:
         raise UserError(f"a rotation should be a unit quaternion [x, y, z, w], found {quaternion}")

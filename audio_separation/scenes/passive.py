@@ -76,6 +76,14 @@ def concatenate(parts: Sequence[PassivePoints]) -> PassivePoints:
     )
 
 
+def _whole(values: list, axes: int) -> np.ndarray:
+    array = np.array(values)
+    whole = array.dtype.kind in "iu" and np.can_cast(array.dtype, np.int64)
+    if array.ndim != axes or (array.size and not whole):
+        raise ValueError  # a fraction must not become the node below it
+    return array.astype(np.int64)
+
+
 def parse_points(tree: Any, scene: str, path: Path, limit: int = 0) -> PassivePoints:
     """Return the datapoints of what a file's pickle holds, the first ``limit`` of them (0: all).
 
@@ -87,9 +95,9 @@ def parse_points(tree: Any, scene: str, path: Path, limit: int = 0) -> PassivePo
         raise UserError(f"{path} should hold {{'{scene}': [datapoint, ...]}} with at least one datapoint")
     points = points[:limit] if limit else points
     try:
-        receiver = np.array([p["r"] for p in points], dtype=np.int64)
-        azimuth = np.array([p["azimuth"] for p in points], dtype=np.int64)
-        sources = np.array([p["all_s"] for p in points], dtype=np.int64)
+        receiver = _whole([p["r"] for p in points], 1)
+        azimuth = _whole([p["azimuth"] for p in points], 1)
+        sources = _whole([p["all_s"] for p in points], 2)
     except KeyError as error:
         raise UserError(
             f"{path}: a datapoint lacks the key {error}; each has 'r', 'azimuth' and 'all_s'"
@@ -99,7 +107,7 @@ def parse_points(tree: Any, scene: str, path: Path, limit: int = 0) -> PassivePo
             f"{path}: every datapoint should give node 'r', degrees 'azimuth' and nodes 'all_s', "
             f"the same number of sources in all"
         ) from None
-    if sources.ndim != 2 or not sources.shape[1]:
+    if not sources.shape[1]:
         raise UserError(f"{path}: 'all_s' should list the source nodes of a datapoint, at least one")
     wrong = ~np.isin(azimuth, (0, 90, 180, 270))
     if wrong.any():

@@ -147,6 +147,8 @@ def test_missing_key_names_episode_and_key(tmp_path: Path, key: str) -> None:
             r"target_label should be a class index, found '8474'",
         ),
         (lambda e: e.update(start_position=[1, 2]), r"start_position should be a position"),
+        (lambda e: e.update(start_position=[10**400, 0, 0]), r"start_position should be a position"),
+        (lambda e: e.update(start_rotation=[0, 10**400, 0, 1]), r"a rotation should be a unit quaternion"),
         (lambda e: e["goals"][0].update(position="here"), r"position of goal 0 should be a position"),
         (
             lambda e: e.update(start_rotation=[0, 0.3826834, 0, 0.9238795]),

@@ -174,7 +174,7 @@ def _wrong_distance(stored: Any, geodesic: np.ndarray, start: int, sources: np.n
     for key, expected in true.items():
         try:
             found = np.asarray(stored[key], dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return f"{key} should be numbers"
         if found.shape != expected.shape:
             return f"{key} should have shape {expected.shape}, found {found.shape}"

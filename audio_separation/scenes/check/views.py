@@ -123,7 +123,7 @@ def _check_views(
     for key in keys:
         try:
             rgb, depth = parse_view(cache, *key, path)
-        except (UserError, TypeError, ValueError) as error:  # numpy's own, of what is no array
+        except (UserError, TypeError, ValueError, OverflowError) as error:  # numpy's own, of what is no array
             findings.append(Finding("view-malformed", str(path), str(error), scene, (item(key),)))
             continue
         sizes[key] = (rgb.shape[0], rgb.shape[1])

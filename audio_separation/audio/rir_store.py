@@ -14,10 +14,9 @@ from typing import Collection, Iterable, Optional
 
 import numpy as np
 import scipy.signal
-import soundfile
 
 from audio_separation.audio.prefetch import Prefetcher
-from audio_separation.audio.wav import read_wav
+from audio_separation.audio.wav import BrokenWav, read_wav, read_wav_header
 from audio_separation.errors import UserError
 
 RirKey = tuple[str, int, int, int]  # scene, azimuth in degrees, receiver node, source node
@@ -151,9 +150,8 @@ class WavRirStore(RirStore):
             path = dashed
         try:
             samples, rate, _ = read_wav(path, "float32", READ_CURE)
-        except UserError as error:
-            fault = str(error).removeprefix(f"{path} ").removesuffix(f": {READ_CURE}")
-            raise UnreadableRir.of_file(path, fault) from None
+        except BrokenWav as error:
+            raise UnreadableRir.of_file(path, error.fault) from None
         if samples.shape[1] != NUM_EARS:
             raise UnreadableRir.of_file(
                 path, f"has {samples.shape[1]} channel(s), expected {NUM_EARS} (left, right)"
@@ -254,7 +252,7 @@ def existing_root(root: Path) -> Path:
 
 def _header_samples(path: Path, rate: int) -> int:
     try:
-        info = soundfile.info(str(path))
-    except (soundfile.LibsndfileError, RuntimeError):
-        return 0  # empty and corrupt files occur in the published archive; load() names them
-    return -(-info.frames * rate // info.samplerate)
+        header = read_wav_header(path, READ_CURE)
+    except BrokenWav:
+        return 0  # empty and truncated files occur in the published archive; load() names them
+    return -(-header.frames * rate // header.rate)

@@ -8,6 +8,7 @@ steps or looks up uses it. ``node_ids[index] == id`` and ``index_of[id] == index
 from __future__ import annotations
 
 import pickle
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -231,7 +232,9 @@ def read_points(path: Path, mic_height: float = DatasetFacts.mic_height_m) -> np
         UserError: for a missing or malformed file.
     """
     try:
-        rows = np.loadtxt(path, ndmin=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # numpy's, of an empty file: the error below says it
+            rows = np.loadtxt(path, ndmin=2)
     except OSError:
         raise UserError(f"{path} not found: the metadata of a scene holds points.txt and graph.pkl") from None
     except ValueError as error:

@@ -237,10 +237,13 @@ class BatchSimulator:
 
     def relative_pose(self) -> np.ndarray:
         """Pose in the start frame, ``[E, 3]``."""
+        now, start = self.positions(), self._map.positions[self._start]
+        return relative_pose(start, self._start_rotation, now, self.rotation)
+
+    def positions(self) -> np.ndarray:
+        """Where the agents stand, ``[E, 3]``, Habitat frame, metres."""
         self._check_begun()
-        positions = self._map.positions
-        now = positions[self._first_node + self.node]
-        return relative_pose(positions[self._start], self._start_rotation, now, self.rotation)
+        return self._map.positions[self._first_node + self.node]
 
     def target_distance(self) -> np.ndarray:
         """Geodesic distance from each agent to its target in metres, ``[E]``."""

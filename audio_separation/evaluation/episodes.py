@@ -28,13 +28,15 @@ class Motion(NamedTuple):
     """Where E agents went in T seconds.
 
     Attributes:
-        nodes: ``[T, E]`` node ids (rows of points.txt).
+        nodes: ``[T, E]`` node ids (rows of points.txt), of the nearest ones where agents move freely.
+        positions: ``[T, E, 3]`` Habitat frame, metres.
         rotations: ``[T, E]`` degrees.
         distances: ``[T, E]`` geodesic distance to the target, metres.
         actions: ``[T - 1, E]``; the action at t leads to second t + 1. -1 keeps the pose.
     """
 
     nodes: np.ndarray
+    positions: np.ndarray
     rotations: np.ndarray
     distances: np.ndarray
     actions: np.ndarray
@@ -86,10 +88,11 @@ class Player:
         draws = np.stack([episode_draws(episode, num_steps, config.SEED) for episode in episodes], 1)
         memory = EpisodeMemory(agent.memory, config.MEMORY.SIZE)
         hidden = agent.policy.initial_hidden(num_envs)
-        nodes, rotations, distances, actions = [], [], [], []
+        nodes, positions, rotations, distances, actions = [], [], [], [], []
         observation = simulator.reset(episodes)
         for t in range(num_steps):
             nodes.append(node_ids(simulator))
+            positions.append(simulator.positions())
             rotations.append(simulator.rotation.copy())
             distances.append(simulator.target_distance())
             heard = agent.listen(observation.mix_logmag, observation.target_class)
@@ -105,7 +108,11 @@ class Player:
                 observation = simulator.step(chosen)
         none = np.zeros((0, num_envs), int)
         return Motion(
-            np.stack(nodes), np.stack(rotations), np.stack(distances), np.array(actions) if actions else none
+            np.stack(nodes),
+            np.stack(positions),
+            np.stack(rotations),
+            np.stack(distances),
+            np.array(actions) if actions else none,
         )
 
     def _act(self, step: Step, hidden: torch.Tensor, draws: np.ndarray) -> tuple[np.ndarray, torch.Tensor]:
@@ -219,6 +226,7 @@ def episode_record(
         "sounds": list(episode.sounds),
         "source_nodes": sources[:, 0].tolist(),
         "nodes": motion.nodes[:, env].tolist(),
+        "positions_m": motion.positions[:, env].round(3).tolist(),
         "rotations_deg": motion.rotations[:, env].tolist(),
         "target_distance_m": [round(float(d), 4) for d in motion.distances[:, env]],
         "actions": motion.actions[:, env].tolist(),

@@ -47,12 +47,12 @@ def save_png(figure: Figure, path: Path) -> None:
 
 # ---- one episode ------------------------------------------------------------------------------------------
 def map_figure(
-    graph: NavGraph, nodes: np.ndarray, rotations: np.ndarray, sources: np.ndarray, title: str
+    graph: NavGraph, way: np.ndarray, rotations: np.ndarray, sources: np.ndarray, title: str
 ) -> Figure:
     """The scene from above with the agent's way.
 
     Args:
-        nodes: node indices ``[T]``.
+        way: positions ``[T, 2]``, x and z in metres.
         rotations: degrees ``[T]``.
         sources: node indices ``[S, T]``; source 0 is the target.
     """
@@ -65,7 +65,7 @@ def map_figure(
     axes.add_collection(LineCollection(edges, colors="#dddddd", linewidths=1, zorder=1))
     axes.scatter(plane[:, 0], plane[:, 1], 14, "#bbbbbb", zorder=2, label="nodes")
     _draw_sources(axes, plane, sources)
-    _draw_way(figure, axes, plane[nodes], rotations, spacing)
+    _draw_way(figure, axes, way, rotations, spacing)
     axes.set_aspect("equal")
     axes.margins(0.08)
     axes.invert_yaxis()  # rotation 0 faces -z: up

@@ -89,10 +89,10 @@ def _draw_episode(
 ) -> None:
     graph = simulator.scenes[episode.scene].graph
     title = f"{episode.scene}, episode {episode.episode_id}: target {record['target_class']}"
-    nodes = graph.indices(record["nodes"])
-    sources = np.stack([graph.indices(row) for row in simulator.source_nodes(episode, len(nodes))])
-    way = plots.map_figure(graph, nodes, np.array(record["rotations_deg"]), sources, title)
-    plots.save_png(way, folder / "map.png")
+    way = np.array(record["positions_m"])[:, [0, 2]]
+    sources = np.stack([graph.indices(row) for row in simulator.source_nodes(episode, len(way))])
+    plan = plots.map_figure(graph, way, np.array(record["rotations_deg"]), sources, title)
+    plots.save_png(plan, folder / "map.png")
     plots.save_png(plots.steps_figure(record, title), folder / "steps.png")
     mags = recording.mags
     rows = {

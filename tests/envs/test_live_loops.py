@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from small_config import SMALL, NoStop, train
@@ -65,7 +66,9 @@ def test_train_and_evaluate_live(home_world, tmp_path):
     assert {r["episode_id"] for r in records} == {"0", "1", "2"}
     by_id = {r["episode_id"]: r for r in records}
     assert by_id["2"]["rotations_deg"][0] == 200.5 and by_id["1"]["source_nodes"] == [6, 1]
+    start = home_world[1].positions[5]
+    np.testing.assert_allclose(by_id["1"]["positions_m"][0], start, atol=1e-3)
     for record in records:
-        assert len(record["nodes"]) == 4 and set(record["actions"]) <= {0, 1, 2}
+        assert len(record["nodes"]) == len(record["positions_m"]) == 4 and set(record["actions"]) <= {0, 1, 2}
         assert record["scores"]["refined"]["stft_l2"][0] > 0 and record["skipped_rirs"] == []
     assert len(list((folder / "report").glob("*/map.png"))) == 1

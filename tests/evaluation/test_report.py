@@ -101,8 +101,8 @@ def find(image: np.ndarray, colour: str) -> np.ndarray:
 def test_map_puts_sources_where_they_are(tiny):
     """Target at node 4 (far ahead, -z: up), distractor at node 2 (to the right)."""
     graph = load_graph(tiny.metadata("tiny_000"))
-    nodes, sources = np.zeros(4, int), np.array([[4] * 4, [2] * 4])
-    figure: Figure = plots.map_figure(graph, nodes, np.array([0, 90, 180, 270]), sources, "map")
+    way, sources = graph.positions[[0] * 4][:, [0, 2]], np.array([[4] * 4, [2] * 4])
+    figure: Figure = plots.map_figure(graph, way, np.array([0, 90, 180, 270]), sources, "map")
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     image = np.asarray(canvas.buffer_rgba())[..., :3] / 255.0

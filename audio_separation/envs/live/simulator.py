@@ -121,8 +121,12 @@ class LiveSimulator(BatchSimulator):
 
     def relative_pose(self) -> np.ndarray:
         """Pose in the start frame, ``[E, 3]``."""
+        return relative_pose(self._start_position, self._start_rotation, self.positions(), self.rotation)
+
+    def positions(self) -> np.ndarray:
+        """Where the agents are, ``[E, 3]``, Habitat frame, metres."""
         self._check_begun()
-        return relative_pose(self._start_position, self._start_rotation, self.position, self.rotation)
+        return self.position.copy()
 
     def target_distance(self) -> np.ndarray:
         """Length of the way from each agent to its target in metres, ``[E]`` (see ``motion.walking_distance``)."""

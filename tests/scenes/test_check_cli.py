@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import jsonschema
+import jsonschema_rs
 import pytest
 from published import make_published_tree
 
@@ -105,7 +105,7 @@ def test_faults(script: ModuleType, homes: Path, capsys: pytest.CaptureFixture) 
     assert lines[at + 1] == f"    {clip.parent}: music_x.wav: is empty (0 bytes), expected a WAV file"
     assert lines[-1] == "2 faults, 3 notes"
     tree = json.loads(report.read_text())
-    jsonschema.validate(tree, SCHEMA)
+    jsonschema_rs.validate(SCHEMA, tree)
     assert tree["faults"] == 2 and not tree["sound"] and tree["kinds"]["clip-unreadable"]["count"] == 1
     assert tree["scenes"]["tiny_001"]["faults"] == 1 and tree["scenes"]["tiny_000"]["faults"] == 0
     assert [f["where"] for f in tree["findings"] if f["severity"] == "fault"] == [

@@ -6,6 +6,9 @@ import os
 import shutil
 from pathlib import Path
 
+import plants_data  # noqa: F401 - each fills PLANTS
+import plants_metadata_rirs  # noqa: F401
+import plants_views  # noqa: F401
 import pytest
 from check_plants import PLANTS, TEST, TRAIN, VAL, Expected, Plant, Tree
 from published import make_published_tree

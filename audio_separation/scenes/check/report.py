@@ -170,27 +170,29 @@ def tree(report: Report) -> dict[str, Any]:
             }
             for split, clips in report.clips.items()
         },
-        "kinds": {
-            kind: {
-                "severity": KINDS[kind].severity,
-                "meaning": KINDS[kind].meaning,
-                "cure": cure_of(kind, paths),
-                "count": sum(f.count for f in report.findings if f.kind == kind),
-            }
-            for kind in found
-        },
-        "findings": [
-            {
-                "kind": finding.kind,
-                "severity": finding.severity,
-                "scene": finding.scene,
-                "where": finding.where,
-                "what": finding.what,
-                "items": list(finding.items),
-                "count": finding.count,
-            }
-            for finding in report.findings
-        ],
+        "kinds": {kind: _kind(report, kind) for kind in found},
+        "findings": [_finding(finding) for finding in report.findings],
+    }
+
+
+def _kind(report: Report, kind: str) -> dict[str, Any]:
+    return {
+        "severity": KINDS[kind].severity,
+        "meaning": KINDS[kind].meaning,
+        "cure": cure_of(kind, report.paths),
+        "count": sum(f.count for f in report.findings if f.kind == kind),
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "kind": finding.kind,
+        "severity": finding.severity,
+        "scene": finding.scene,
+        "where": finding.where,
+        "what": finding.what,
+        "items": list(finding.items),
+        "count": finding.count,
     }
 
 

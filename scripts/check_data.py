@@ -46,8 +46,7 @@ def parse_arguments(arguments: Optional[list[str]] = None) -> argparse.Namespace
     add(
         "--quick",
         action="store_true",
-        help="read headers and lists only: silent or NaN samples, checksums and details of the JSON Schema are "
-        "not looked at",
+        help="read headers and lists only: samples, checksums and values of depth are not looked at",
     )
     add("--jobs", type=int, default=-1, help="processes (-1: one a core)")
     add(
@@ -57,7 +56,7 @@ def parse_arguments(arguments: Optional[list[str]] = None) -> argparse.Namespace
         help="joblib backend: processes of this machine, or the Dask cluster at DASK_SCHEDULER_ADDRESS "
         "(%(default)s)",
     )
-    add("--json", type=Path, metavar="FILE", help="also write everything here; replaced where it is there")
+    add("--json", type=Path, metavar="FILE", help="also write everything here; an earlier report is replaced")
     return parser.parse_args(arguments)
 
 
@@ -70,16 +69,18 @@ def dataset_config(dataset: str) -> CfgNode:
 def check(options: argparse.Namespace) -> int:
     """Check, print and write; returns the exit status."""
     # heavy imports wait until the command line is known to be good
-    from audio_separation.scenes.check.report import text, tree
+    from audio_separation.scenes.check.report import check_output, text, tree
     from audio_separation.scenes.check.run import Options, check_tree
     from audio_separation.scenes.layout import DatasetPaths, write_atomic
 
     if options.jobs == 0 or options.jobs < -1:
         raise UserError(f"--jobs {options.jobs}: expected a number of processes, or -1 for one a core")
+    if options.json is not None:
+        check_output(options.json)  # before hours of reading
     names = dataset_config(options.dataset).DATA
     paths = DatasetPaths(
-        options.data,
-        options.sound_spaces,
+        options.data.absolute(),  # as processes elsewhere have another working directory
+        options.sound_spaces.absolute(),
         options.dataset,
         options.corpus or names.CORPUS,
         options.passive or names.PASSIVE_VERSION,

@@ -146,6 +146,20 @@ def test_mistakes(
     assert written.startswith("check_data: ") and message in written and written.count("\n") == 1
 
 
+def test_only_an_earlier_report_is_replaced(
+    script: ModuleType, homes: Path, capsys: pytest.CaptureFixture
+) -> None:
+    classes = homes / "data" / "audio_data" / "synthetic" / "classes.json"
+    before = classes.read_bytes()
+    assert script.main(words(homes, "--quick", "--json", str(classes))) == 2
+    assert "something is there that is no report of this script" in capsys.readouterr().err
+    assert classes.read_bytes() == before
+    report = homes / "report.json"
+    for _ in range(2):
+        assert script.main(words(homes, "--quick", "--json", str(report))) == 0
+    assert json.loads(report.read_text())["quick"] is True
+
+
 def test_names_come_from_the_datasets_config(
     script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -32,7 +32,6 @@ ONLY_IN_SAMPLES = {  # plants that --quick does not see
     "mapped_view_with_depth_beyond_1",
     "clip_silent",
     "clip_in_two_splits",
-    "episode_against_the_schema",
 }
 
 

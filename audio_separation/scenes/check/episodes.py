@@ -57,7 +57,7 @@ def item(episode_id: str) -> str:
 
 
 def check_file(
-    path: Path, split: str, scene: str, graphs: Graphs, sounds: Optional[Sounds], schema: bool
+    path: Path, split: str, scene: str, graphs: Graphs, sounds: Optional[Sounds]
 ) -> tuple[EpisodeFile, list[Finding]]:
     """Read a file and check each episode by itself.
 
@@ -67,7 +67,6 @@ def check_file(
         scene: that all its episodes should be of; "" where it may hold any.
         graphs: gives the graph of a scene.
         sounds: the split of the corpus that its episodes play; None where that cannot be read.
-        schema: also hold the episodes against the JSON Schema, which takes 0.3 ms each.
     """
     file = EpisodeFile(str(path), split, 0, [], {}, {})
     try:
@@ -76,7 +75,7 @@ def check_file(
         return file, [Finding("episodes-unreadable", str(path), str(error), scene)]
     found = _Collector(path, scene)
     for number, tree in enumerate(trees):
-        episode = _parse(tree, path, number, schema, found)
+        episode = _parse(tree, path, number, found)
         if episode is None:
             continue
         if scene and episode.scene != scene:
@@ -119,7 +118,7 @@ class _Collector:
         ]
 
 
-def _parse(tree: Any, path: Path, number: int, schema: bool, found: _Collector) -> Optional[Episode]:
+def _parse(tree: Any, path: Path, number: int, found: _Collector) -> Optional[Episode]:
     try:
         episode = parse_episode(tree, path, number)
     except UserError as error:
@@ -128,7 +127,7 @@ def _parse(tree: Any, path: Path, number: int, schema: bool, found: _Collector) 
             "episode-malformed", "", f"number {number}" if name is None else item(name), str(error)
         )
         return None
-    faults = validate_active({"episodes": [tree]}, limit=1) if schema else []
+    faults = validate_active({"episodes": [tree]}, limit=1)
     if faults:
         found.add("episode-malformed", episode, faults[0].replace("$.episodes[0]", "the episode"))
     return episode

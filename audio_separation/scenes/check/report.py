@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any, Iterator, Sequence
 
+from audio_separation.errors import UserError
 from audio_separation.scenes.check.findings import FAULT, KINDS, NOTE, Finding, cure_of
 from audio_separation.scenes.check.run import Report, SceneReport
 
@@ -143,6 +146,24 @@ def _totals(report: Report) -> list[str]:
 
 
 # ---- JSON ------------------------------------------------------------------------------------------------
+def check_output(path: Path) -> None:
+    """See that a report may be written to ``path``: that nothing is there, or an earlier report.
+
+    Raises:
+        UserError: something else is there.
+    """
+    if not path.exists():
+        return
+    try:
+        earlier = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        earlier = None
+    if not isinstance(earlier, dict) or earlier.get("format") != FORMAT:
+        raise UserError(
+            f"--json {path}: something is there that is no report of this script; name another file"
+        )
+
+
 def tree(report: Report) -> dict[str, Any]:
     """Everything of a report as plain data, with all items of all findings."""
     paths = report.paths

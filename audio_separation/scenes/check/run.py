@@ -41,7 +41,7 @@ class Options(NamedTuple):
 
     Attributes:
         scenes: names; None for all of the tree.
-        quick: headers and lists only: no samples, no checksums, no JSON Schema.
+        quick: headers and lists only: no samples, no checksums, no values of depth.
         jobs: processes; -1 for one a core.
         backend: of joblib.
     """
@@ -220,7 +220,7 @@ def _scan(plan: _Plan) -> tuple[list[SceneScan], list[EpisodeFile], list[Finding
         for name in plan.names
     ]
     tasks += [
-        (scan_index, paths, split, sounds, not quick)
+        (scan_index, paths, split, sounds)
         for split, sounds in plan.sounds.items()
         if (paths.active(split) / f"{split}.json.gz").is_file()
     ]

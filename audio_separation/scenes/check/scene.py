@@ -32,7 +32,7 @@ class SceneTask(NamedTuple):
         passive_splits: folders of the passive dataset.
         passive_split: the one of them that must have the scene, as its splits.json lists it; "" for none.
         sounds: split folder of the active dataset -> what its episodes may play.
-        quick: neither hold episodes against the JSON Schema nor look at values of depth.
+        quick: do not look at values of depth.
     """
 
     paths: DatasetPaths
@@ -98,7 +98,7 @@ def scan_scene(task: SceneTask) -> SceneScan:
         path = paths.active(split) / "content" / f"{scene}.json.gz"
         if path.is_file():
             graphs = {scene: graph}.get
-            episode_file, found = episodes.check_file(path, split, scene, graphs, sounds, not task.quick)
+            episode_file, found = episodes.check_file(path, split, scene, graphs, sounds)
             scan.episodes.append(episode_file)
             scan.findings += found
             scan.sizes["episodes"] = scan.sizes.get("episodes", 0) + size_of(path)
@@ -172,7 +172,7 @@ def _scan_views(scan: SceneScan, task: SceneTask, graph: Optional[NavGraph], poi
 
 
 def scan_index(
-    paths: DatasetPaths, split: str, sounds: Optional[Sounds], schema: bool
+    paths: DatasetPaths, split: str, sounds: Optional[Sounds]
 ) -> tuple[EpisodeFile, list[Finding]]:
     """Check ``<split>.json.gz``, which is empty where every scene has a file of its own."""
     graphs: dict[str, Optional[NavGraph]] = {}
@@ -184,7 +184,7 @@ def scan_index(
         return graphs[scene]
 
     path = paths.active(split) / f"{split}.json.gz"
-    return episodes.check_file(path, split, "", graph_of, sounds, schema)
+    return episodes.check_file(path, split, "", graph_of, sounds)
 
 
 def usable_keys(scan: SceneScan, lost: Mapping[str, np.ndarray]) -> Optional[np.ndarray]:

@@ -117,6 +117,16 @@ def _position(graph: NavGraph, v: int) -> Point:
     return x, y, z
 
 
+def _walker(graph: NavGraph, sources: np.ndarray, motion: Motion, scene: str) -> Walker:
+    walker = Walker(graph, sources, motion)
+    if len(walker.nodes) == 0:
+        raise UserError(
+            f"scene {scene}: sources cannot move, as no two of the {len(sources)} nodes where one may stand are "
+            "neighbours; make impulse responses for more source nodes"
+        )
+    return walker
+
+
 def _paths(
     graph: NavGraph, nodes: Sequence[int], walker: Optional[Walker], rng: np.random.Generator
 ) -> tuple[tuple[Point, ...], ...]:
@@ -200,12 +210,7 @@ def make_active_episodes(
     sources = _usable_sources(graph, source_nodes, num_sources, scene)
     walker = None
     if motion is not None:
-        walker = Walker(graph, sources, motion)
-        if len(walker.nodes) == 0:
-            raise UserError(
-                f"scene {scene}: sources cannot move, as no two of the {len(sources)} nodes where one may stand are "
-                "neighbours; make impulse responses for more source nodes"
-            )
+        walker = _walker(graph, sources, motion, scene)
         sources = _usable_sources(graph, graph.node_ids[walker.nodes].tolist(), num_sources, scene)
     parts = _parts(graph)
     pool, targets = _clips_of(clips, num_sources)
@@ -220,10 +225,7 @@ def make_active_episodes(
             )
         target, starts = found
         within_reach = sources[parts[sources] == parts[target]]
-        nodes = [
-            target,
-            *_draw_distractors(graph, within_reach, target, num_sources - 1, min_source_distance, rng),
-        ]
+        others = _draw_distractors(graph, within_reach, target, num_sources - 1, min_source_distance, rng)
         name = targets[rng.integers(len(targets))] if target_classes is None else target_classes[i]
         sounds = _draw_sounds(pool, name, num_sources, rng)
         episodes.append(
@@ -235,7 +237,7 @@ def make_active_episodes(
                 sounds=tuple(sounds),
                 start_seconds=tuple(int(rng.integers(clips.num_seconds(sound))) for sound in sounds),
                 labels=tuple(clips.label_of(sound) for sound in sounds),
-                source_paths=_paths(graph, nodes, walker, rng),
+                source_paths=_paths(graph, [target, *others], walker, rng),
             )
         )
     return episodes

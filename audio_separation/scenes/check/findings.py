@@ -35,6 +35,11 @@ _CURES = {
         "broken there, train with AUDIO.MISSING_RIR skip, which leaves such pairs out and counts them",
         "delete {metadata}/<scene>/home.json and make that home again: {generate}",
     ),
+    "scenes": (
+        "fetch the responses (sound_spaces/README.md), or use only the scenes that have them: --scenes here, "
+        "DATA.SCENES present in training",
+        "make these homes again: {generate}",
+    ),
     "packed": (
         "pack the WAV tree again: python scripts/pack_rirs.py {rirs} --overwrite",
         "delete {metadata}/<scene>/home.json and make that home again: {generate}",
@@ -85,7 +90,7 @@ KINDS = {
     ),
     "home-malformed": Kind(FAULT, "records of a home, home.json, that cannot be read", "metadata"),
     # ---- responses
-    "rirs-absent": Kind(FAULT, "scenes without any response, neither WAV tree nor packed file", "rirs"),
+    "rirs-absent": Kind(FAULT, "scenes without any response, neither WAV tree nor packed file", "scenes"),
     "rir-missing": Kind(FAULT, "responses that are not there", "rirs"),
     "rir-empty": Kind(FAULT, "files of 0 bytes, or without a sample", "rirs"),
     "rir-truncated": Kind(FAULT, "files that end before what their header promises", "rirs"),

@@ -121,7 +121,9 @@ def _place(finding: Finding) -> str:
     elif not items and finding.count > 1:
         items = str(finding.count)
     # the errors of readers name the file themselves
-    what = finding.what.replace(f"{finding.where}: ", "").replace(finding.where, "it")
+    what = finding.what.removeprefix(f"{finding.where}: ")
+    if what.startswith(f"{finding.where} "):
+        what = "it" + what[len(finding.where) :]
     line = f"{finding.where}{': ' if items else ''}{items}: {what}"
     # names of files may hold anything, also what commands a terminal
     return "".join(c if c.isprintable() else "?" for c in line)

@@ -161,7 +161,8 @@ def check_files(listing: Listing, samples: bool) -> FileBatch:
             size += header.size
             kind, words = _judge_samples(path) if samples else ("", "")
         except BrokenWav as error:
-            kind, words = _KINDS[error.kind], error.fault
+            # it was listed a moment ago
+            kind, words = _KINDS[error.kind], "is a broken link" if error.kind == "missing" else error.fault
         if kind:
             broken.append((row, kind, words))
     return FileBatch(rate, channels, size, broken)

@@ -125,7 +125,7 @@ KINDS = {
     "rir-foreign": Kind(
         NOTE,
         "responses of nodes that the graph does not have",
-        "nothing to do: they are never read (the published archives hold some); removing them saves room",
+        "nothing to do: they are never read (published archives may hold some); removing them saves room",
     ),
     "rir-stray": Kind(
         NOTE, "other files and folders among the responses", "remove what is left of an interrupted copy"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
-import hashlib
-import importlib.util
 import json
 import pickle
 import re
@@ -14,13 +12,13 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 
 import networkx
 import numpy as np
 import published
 import pytest
 import torch
+from episode_runs import ROOT, SCENES, SCRIPT, active, hashes, run, script
 from published import make_published_tree
 from small_config import small_config
 
@@ -36,47 +34,8 @@ from audio_separation.scenes.passive import load_passive
 from audio_separation.scenes.unpickle import load_pickle
 from audio_separation.training import run_dir
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT, PAGE = ROOT / "scripts" / "make_episodes.py", ROOT / "docs" / "episodes.md"
-SCENES = {"train": "tiny_000", "val": "tiny_001", "test": "tiny_002"}
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_episodes", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(autouse=True)
-def commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_dir, "commit_id", lambda: "abc")
-
-
-@pytest.fixture
-def place(tiny: DatasetPaths, tmp_path: Path) -> DatasetPaths:
-    """A data folder of one's own over the tiny scenes and sounds."""
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "audio_data").symlink_to(tiny.data_root / "audio_data")
-    return DatasetPaths(
-        tmp_path / "data", tiny.sound_spaces_root, "homes", "synthetic", "points_v1", "mine_v1"
-    )
-
-
-def run(script: ModuleType, place: DatasetPaths, *options: object) -> int:
-    where = ["--data", place.data_root, "--sound-spaces", place.sound_spaces_root, "--dataset", place.dataset]
-    return script.main([str(o) for o in (*where, "--jobs", 1, *options)])
-
-
-def active(script: ModuleType, place: DatasetPaths, *options: object) -> int:
-    return run(script, place, "--name", "mine_v1", "--kind", *options)
-
-
-def hashes(root: Path) -> dict[str, str]:
-    files = (p for p in sorted(root.rglob("*")) if p.is_file())
-    return {p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+pytestmark = pytest.mark.usefixtures("commit_abc")
+PAGE = ROOT / "docs" / "episodes.md"
 
 
 def distances(graph: NavGraph, episodes: list[Episode]) -> list[float]:
@@ -90,61 +49,61 @@ def distances(graph: NavGraph, episodes: list[Episode]) -> list[float]:
 
 
 # ---- what is written ------------------------------------------------------------------------------------
-def test_near_episodes_of_all_splits(script: ModuleType, place: DatasetPaths) -> None:
-    assert active(script, place, "near", "--num", 12, "val=6", "testHeard=3") == 0
+def test_near_episodes_of_all_splits(own_data: DatasetPaths) -> None:
+    assert active(own_data, "near", "--num", 12, "val=6", "testHeard=3") == 0
     expected = {"train": 12, "valHeard": 6, "valUnheard": 6, "testHeard": 3, "testUnheard": 12}
     for split, count in expected.items():
         kind, sounds = episode_sets.ACTIVE_SPLITS[split]
-        graph = load_graph(place.metadata(SCENES[kind]))
-        clips = ClipLibrary(place.corpus_root, sounds)
-        episodes = load_episodes(place.active_root, split)
+        graph = load_graph(own_data.metadata(SCENES[kind]))
+        clips = ClipLibrary(own_data.corpus_root, sounds)
+        episodes = load_episodes(own_data.active_root, split)
         assert len(episodes) == count and {e.scene for e in episodes} == {SCENES[kind]}
         validate_episodes(episodes, clips, {SCENES[kind]: graph})
         assert all(e.start_position == e.source_positions[0] for e in episodes)  # as published
         # the three classes that may be targets, equally often
         assert Counter(e.labels[0] for e in episodes) == dict.fromkeys(range(3), count // 3)
-    for path in place.active_root.rglob("*.json.gz"):
+    for path in own_data.active_root.rglob("*.json.gz"):
         assert schema.validate_active(read_episode_file(path)) == []
 
 
-def test_near_and_far_ranges(script: ModuleType, place: DatasetPaths) -> None:
-    graph = load_graph(place.metadata("tiny_000"))
-    assert active(script, place, "near", "--num", 40, "--splits", "train", "--distance", 1, 2) == 0
-    assert set(distances(graph, load_episodes(place.active_root, "train"))) == {1, 2}
+def test_near_and_far_ranges(own_data: DatasetPaths) -> None:
+    graph = load_graph(own_data.metadata("tiny_000"))
+    assert active(own_data, "near", "--num", 40, "--splits", "train", "--distance", 1, 2) == 0
+    assert set(distances(graph, load_episodes(own_data.active_root, "train"))) == {1, 2}
     far = ("far", "--num", 40, "--splits", "train", "--overwrite")
-    assert active(script, place, *far, "--distance", 2, 12) == 0
+    assert active(own_data, *far, "--distance", 2, 12) == 0
     # an L of 5 m from end to end: bins of 2 to 3, 3 to 4, and 4 to 5 m
-    count = Counter(min(d, 4) for d in distances(graph, load_episodes(place.active_root, "train")))
+    count = Counter(min(d, 4) for d in distances(graph, load_episodes(own_data.active_root, "train")))
     assert sorted(count.values()) == [13, 13, 14] and sorted(count) == [2, 3, 4]
 
 
 @pytest.mark.parametrize("sources", [1, 2, 3, 4])
-def test_numbers_of_sources(script: ModuleType, place: DatasetPaths, sources: int) -> None:
+def test_numbers_of_sources(own_data: DatasetPaths, sources: int) -> None:
     options = ("--num", 6, "--sources", sources, "--spacing", 1)
-    assert active(script, place, "near", *options) == 0
-    for e in load_episodes(place.active_root, "testUnheard"):
+    assert active(own_data, "near", *options) == 0
+    for e in load_episodes(own_data.active_root, "testUnheard"):
         assert e.num_sources == sources == len(set(e.source_positions)) == len(set(e.labels))
-    assert run(script, place, "--name", "points_v1", "--kind", "passive", *options[:4]) == 0
-    assert load_passive(place.passive_root, "val").sources.shape == (6, sources)
+    assert run(own_data, "--name", "points_v1", "--kind", "passive", *options[:4]) == 0
+    assert load_passive(own_data.passive_root, "val").sources.shape == (6, sources)
 
 
-def test_passive_points(script: ModuleType, place: DatasetPaths) -> None:
+def test_passive_points(own_data: DatasetPaths) -> None:
     options = ("--name", "points_v1", "--kind", "passive", "--num", 30, "train=200")
-    assert run(script, place, *options, "--distance", 1, 1, "--near-fraction", 1) == 0
+    assert run(own_data, *options, "--distance", 1, 1, "--near-fraction", 1) == 0
     for split, scene in SCENES.items():
-        points = load_passive(place.passive_root, split)
+        points = load_passive(own_data.passive_root, split)
         assert len(points) == (200 if split == "train" else 30) and points.scenes == (scene,)
-        graph = load_graph(place.metadata(scene))
+        graph = load_graph(own_data.metadata(scene))
         assert {float(graph.geodesic[p.receiver, p.sources[0]]) for p in points} == {1.0}
-        assert schema.validate_passive(load_pickle(place.passive_root / split / f"{scene}.pkl")) == []
-    note = json.loads((place.passive_root / "made_with.json").read_text())
+        assert schema.validate_passive(load_pickle(own_data.passive_root / split / f"{scene}.pkl")) == []
+    note = json.loads((own_data.passive_root / "made_with.json").read_text())
     assert note["kind"] == "passive" and note["corpus"] is None and note["near_fraction"] == 1
 
 
-def test_the_record_says_how_it_was_made(script: ModuleType, place: DatasetPaths) -> None:
+def test_the_record_says_how_it_was_made(own_data: DatasetPaths) -> None:
     moving = ("--moving", "target", "--speed", 0.5, "--pause", 1, 2)
-    assert active(script, place, "near", "--seed", 4, "--num", 5, "--splits", "val", *moving) == 0
-    note = json.loads((place.active_root / "made_with.json").read_text())
+    assert active(own_data, "near", "--seed", 4, "--num", 5, "--splits", "val", *moving) == 0
+    note = json.loads((own_data.active_root / "made_with.json").read_text())
     assert note == {
         "script": "make_episodes",
         "format": 1,
@@ -165,27 +124,53 @@ def test_the_record_says_how_it_was_made(script: ModuleType, place: DatasetPaths
     }
 
 
+def test_nodes_without_responses_are_told(own_data: DatasetPaths, capsys: pytest.CaptureFixture) -> None:
+    own = DatasetPaths(
+        own_data.data_root, own_data.data_root / "ss", "own", "synthetic", active_version="mine_v1"
+    )
+    shutil.copytree(own_data.metadata_root, own.metadata_root)
+    for scene in SCENES.values():
+        (own.metadata(scene) / "home.json").write_text('{"source_nodes": [0, 1, 3]}')
+    assert active(own, "near", "--num", 3) == 0
+    assert "in 3 scenes sources stand at some nodes only" in capsys.readouterr().err
+    graph = load_graph(own.metadata("tiny_000"))
+    for e in load_episodes(own.active_root, "train"):
+        assert set(graph.node_ids[e.source_nodes(graph)[:, 0]].tolist()) <= {0, 1, 3}
+    assert active(own, "near", "--num", 3, "--source-nodes", "all", "--overwrite") == 0
+    assert "some nodes only" not in capsys.readouterr().err
+
+
+def test_from_the_shell(own_data: DatasetPaths) -> None:
+    where = ["--data", str(own_data.data_root), "--sound-spaces", str(own_data.sound_spaces_root)]
+    command = [sys.executable, str(SCRIPT), *where, "--dataset", "homes", "--name", "mine_v1"]
+    options = ["--kind", "passive", "--num", "3", "--jobs", "1"]
+    result = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("9 datapoints made (9 in all) in ")
+    assert result.stdout.endswith("use them with DATASET homes DATA.PASSIVE_VERSION mine_v1\n")
+
+
 # ---- the same options, the same bytes -------------------------------------------------------------------
-def test_same_seed_same_bytes(script: ModuleType, place: DatasetPaths, tmp_path: Path) -> None:
+def test_same_seed_same_bytes(own_data: DatasetPaths, tmp_path: Path) -> None:
     options = ("far", "--num", 8, "--distance", 1, 4, "--moving", "all", "--steps", 6)
-    assert active(script, place, *options) == 0
-    first = hashes(place.active_root)
+    assert active(own_data, *options) == 0
+    first = hashes(own_data.active_root)
     assert len(first) == 11
-    assert active(script, place, *options, "--overwrite") == 0
-    assert hashes(place.active_root) == first
-    assert active(script, place, *options, "--overwrite", "--seed", 1) == 0
-    other = hashes(place.active_root)
+    assert active(own_data, *options, "--overwrite") == 0
+    assert hashes(own_data.active_root) == first
+    assert active(own_data, *options, "--overwrite", "--seed", 1) == 0
+    other = hashes(own_data.active_root)
     assert all(other[name] != first[name] for name in first if "content" in name or "made" in name)
 
 
 def test_neither_jobs_nor_a_stop_change_the_bytes(
-    script: ModuleType, place: DatasetPaths, monkeypatch: pytest.MonkeyPatch
+    own_data: DatasetPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = ("--name", "mine_v1", "--kind", "near", "--num", 4)
-    assert run(script, place, *whole) == 0
-    expected = hashes(place.active_root)
-    assert run(script, place, *whole, "--jobs", 2, "--overwrite") == 0
-    assert hashes(place.active_root) == expected
+    assert run(own_data, *whole) == 0
+    expected = hashes(own_data.active_root)
+    assert run(own_data, *whole, "--jobs", 2, "--overwrite") == 0
+    assert hashes(own_data.active_root) == expected
 
     made = []
 
@@ -197,179 +182,44 @@ def test_neither_jobs_nor_a_stop_change_the_bytes(
 
     original = episode_sets.make_scene
     monkeypatch.setattr(episode_sets, "make_scene", stop_at_the_third)
-    assert run(script, place, *whole, "--overwrite") == 130
-    begun = hashes(place.active_root)
+    assert run(own_data, *whole, "--overwrite") == 130
+    begun = hashes(own_data.active_root)
     assert len([name for name in begun if "content" in name]) == 2
     monkeypatch.undo()
-    times = {p: p.stat().st_mtime_ns for p in place.active_root.rglob("content/*")}
-    assert run(script, place, *whole) == 0
-    assert hashes(place.active_root) == expected
+    times = {p: p.stat().st_mtime_ns for p in own_data.active_root.rglob("content/*")}
+    assert run(own_data, *whole) == 0
+    assert hashes(own_data.active_root) == expected
     assert {p: p.stat().st_mtime_ns for p in times} == times  # what was there is not made again
 
 
-def test_splits_may_be_added(
-    script: ModuleType, place: DatasetPaths, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert active(script, place, "near", "--num", 4) == 0
-    expected = hashes(place.active_root)
-    shutil.rmtree(place.active_root)
+def test_splits_may_be_added(own_data: DatasetPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert active(own_data, "near", "--num", 4) == 0
+    expected = hashes(own_data.active_root)
+    shutil.rmtree(own_data.active_root)
     for split in ("train", "test", "val", "all"):
         monkeypatch.setattr(run_dir, "commit_id", lambda split=split: f"commit of {split}")
         if split == "all":
-            assert active(script, place, "near", "--num", 4) == 0
+            assert active(own_data, "near", "--num", 4) == 0
             continue
-        assert active(script, place, "near", "--num", 4, "--splits", split) == 0
-    added = hashes(place.active_root)
+        assert active(own_data, "near", "--num", 4, "--splits", split) == 0
+    added = hashes(own_data.active_root)
     del expected["made_with.json"], added["made_with.json"]  # the order of its splits differs
     assert added == expected
-    note = json.loads((place.active_root / "made_with.json").read_text())
+    note = json.loads((own_data.active_root / "made_with.json").read_text())
     commits = {split: plan["commit"] for split, plan in note["splits"].items()}
     assert commits == {split: f"commit of {kind}" for split, (kind, _) in episode_sets.ACTIVE_SPLITS.items()}
 
 
-def test_targets_balance_over_the_scenes_of_a_split(script: ModuleType, place: DatasetPaths) -> None:
+def test_targets_balance_over_the_scenes_of_a_split(own_data: DatasetPaths) -> None:
     # three scenes of one episode each: every class is a target once
     dataset = DatasetPaths(
-        place.data_root, place.data_root / "ss", "own", "synthetic", active_version="mine_v1"
+        own_data.data_root, own_data.data_root / "ss", "own", "synthetic", active_version="mine_v1"
     )
-    shutil.copytree(place.metadata_root, dataset.metadata_root)
+    shutil.copytree(own_data.metadata_root, dataset.metadata_root)
     (dataset.metadata_root / "splits.json").unlink()
     options = ("near", "--num", 1, "--splits", "train", "--source-nodes", "all")
-    assert active(script, dataset, *options, "--scenes", *SCENES.values()) == 0
+    assert active(dataset, *options, "--scenes", *SCENES.values()) == 0
     assert sorted(e.labels[0] for e in load_episodes(dataset.active_root, "train")) == [0, 1, 2]
-
-
-# ---- refusing -------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        (("near", "--sources", 5), r"of the scenes cannot hold .* \(5 sources need clips of 5 classes"),
-        (("near", "--sources", 7), r"\(scene tiny_00\d: 7 sources need as many source nodes, it has 6\)"),
-        (("far", "--distance", 6, 9), r"5 of|3 of the scenes .*no node lies 6\.0 to 9\.0 m from a source"),
-        (("near", "--scenes", "nowhere"), r"scene nowhere of dataset homes is in no split train, valHeard"),
-        (("near", "--scenes", "tiny_000", "--splits", "val"), r"tiny_000 .* is in no split valHeard, valUn"),
-        (("near", "--leave-out", "tiny_000"), r"no scene is left for split train: leave it out of --splits"),
-        (("near", "--splits", "dev"), r"no split 'dev'; --kind near has train, valHeard, valUnheard, test"),
-        (("near", "--num", "0"), r"--num 0: expected a number from 1, or split=number"),
-        (("near", "--num", "dev=3"), r"no split 'dev'"),
-        (("near", "--distance", 3, 1), r"--distance 3\.0 1\.0: expected the least and the most, from 0 m"),
-        (("near", "--sources", 0), r"--sources is 1 or more"),
-        (("near", "--speed", 1), r"--speed, --pause and --steps are of moving sources"),
-        (("near", "--moving", "all", "--speed", 0), r"the speed should be above 0"),
-        (("near", "--near-fraction", 0.5), r"--near-fraction is an option of --kind passive"),
-        (("passive", "--moving", "all"), r"leave them out of --kind passive"),
-        (("passive", "--spacing", 1), r"leave them out of --kind passive"),
-        (("near", "--corpus", "nothing"), r"nothing/min20s_clips/train_preprocessed is missing"),
-    ],
-)
-def test_mistakes_are_one_sentence(
-    script: ModuleType,
-    place: DatasetPaths,
-    capsys: pytest.CaptureFixture,
-    options: tuple,
-    message: str,
-) -> None:
-    assert active(script, place, *options) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("make_episodes: ")]
-    assert len(lines) == 1 and re.search(message, lines[0]), lines
-
-
-def test_unknown_dataset_name_and_corpus(
-    script: ModuleType, place: DatasetPaths, capsys: pytest.CaptureFixture
-) -> None:
-    assert run(script, place, "--dataset", "nowhere", "--name", "a", "--kind", "passive") == 2
-    assert "the metadata of dataset nowhere not found at" in capsys.readouterr().err
-    assert run(script, place, "--name", "../a", "--kind", "near") == 2
-    assert "--name '../a' should be the name of one folder" in capsys.readouterr().err
-    (place.data_root / "audio_data").unlink()
-    assert active(script, place, "near") == 2
-    assert "holds 0 corpora; name one with --corpus and say where with --data" in capsys.readouterr().err
-    for name in ("a", "b"):
-        (place.data_root / "audio_data" / name / "min20s_clips" / "train_preprocessed").mkdir(parents=True)
-    assert active(script, place, "near") == 2
-    assert "holds 2 corpora: a, b; name one with --corpus" in capsys.readouterr().err
-    assert not (place.data_root / "active_datasets").exists()
-
-
-def test_scenes_without_splits_need_one_kind(
-    script: ModuleType, place: DatasetPaths, capsys: pytest.CaptureFixture
-) -> None:
-    dataset = DatasetPaths(place.data_root, place.data_root / "ss", "own", "synthetic")
-    shutil.copytree(place.metadata_root, dataset.metadata_root)
-    (dataset.metadata_root / "splits.json").unlink()
-    assert active(script, dataset, "near", "--scenes", "tiny_000") == 2
-    assert "so it is unknown which of --scenes belong to which" in capsys.readouterr().err
-
-
-def test_what_another_recipe_made_is_left_alone(
-    script: ModuleType, place: DatasetPaths, capsys: pytest.CaptureFixture
-) -> None:
-    assert active(script, place, "near", "--num", 2) == 0
-    before = hashes(place.active_root)
-    cases = [
-        (
-            ("near", "--num", 2, "--seed", 1),
-            "was made with seed 0, not 1; give another --name, or --overwrite",
-        ),
-        (("far", "--num", 2), "was made with kind near, not far"),
-        (("near", "--num", 3, "--splits", "val"), "was made with per_scene of valHeard 2, not 3"),
-        (("near", "--num", 2, "--distance", 0, 1), "was made with distance_m 0.0, 0.0, not 0.0, 1.0"),
-        (("near", "--num", 2, "--moving", "all"), "was made with motion None, not {'who': 'all'"),
-    ]
-    for options, message in cases:
-        assert active(script, place, *options) == 2
-        assert message in capsys.readouterr().err
-    assert hashes(place.active_root) == before
-
-
-def test_what_it_did_not_make_is_never_overwritten(
-    script: ModuleType, tiny: DatasetPaths, place: DatasetPaths, capsys: pytest.CaptureFixture
-) -> None:
-    shutil.copytree(tiny.active_root, place.active_root)
-    before = hashes(place.active_root)
-    for note in (None, '{"corpus": "synthetic"}', "{"):
-        if note is not None:
-            (place.active_root / "made_with.json").write_text(note)
-        for options in ((), ("--overwrite",)):
-            assert active(script, place, "near", *options) == 2
-            assert "holds a dataset that make_episodes did not make" in capsys.readouterr().err
-    (place.active_root / "made_with.json").unlink()
-    assert hashes(place.active_root) == before
-
-
-def test_a_file_against_the_schema_is_not_left_behind(
-    script: ModuleType, place: DatasetPaths, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(schema, "validate_active", lambda tree: ["$ is wrong"])
-    with pytest.raises(RuntimeError, match=r"tiny_000\.json\.gz was written against its schema: \$ is wrong"):
-        active(script, place, "near", "--num", 1)
-    assert not list(place.active_root.rglob("content/*.gz"))
-
-
-def test_from_the_shell(place: DatasetPaths) -> None:
-    where = ["--data", str(place.data_root), "--sound-spaces", str(place.sound_spaces_root)]
-    command = [sys.executable, str(SCRIPT), *where, "--dataset", "homes", "--name", "mine_v1"]
-    options = ["--kind", "passive", "--num", "3", "--jobs", "1"]
-    result = subprocess.run([*command, *options], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("9 datapoints made (9 in all) in ")
-    assert result.stdout.endswith("use them with DATASET homes DATA.PASSIVE_VERSION mine_v1\n")
-
-
-def test_nodes_without_responses_are_told(
-    script: ModuleType, place: DatasetPaths, capsys: pytest.CaptureFixture
-) -> None:
-    own = DatasetPaths(place.data_root, place.data_root / "ss", "own", "synthetic", active_version="mine_v1")
-    shutil.copytree(place.metadata_root, own.metadata_root)
-    for scene in SCENES.values():
-        (own.metadata(scene) / "home.json").write_text('{"source_nodes": [0, 1, 3]}')
-    assert active(script, own, "near", "--num", 3) == 0
-    assert "in 3 scenes sources stand at some nodes only" in capsys.readouterr().err
-    graph = load_graph(own.metadata("tiny_000"))
-    for e in load_episodes(own.active_root, "train"):
-        assert set(graph.node_ids[e.source_nodes(graph)[:, 0]].tolist()) <= {0, 1, 3}
-    assert active(script, own, "near", "--num", 3, "--source-nodes", "all", "--overwrite") == 0
-    assert "some nodes only" not in capsys.readouterr().err
 
 
 # ---- published data -------------------------------------------------------------------------------------
@@ -378,12 +228,12 @@ def test_nodes_without_responses_are_told(
     [("mp3d", "-", "aavidss", True), ("mp3d", "_", "move2hear", False), ("replica", "_", "aavidss", False)],
 )
 def test_over_published_scenes_and_sounds(
-    script: ModuleType, tmp_path: Path, dataset: str, separator: str, family: str, island: bool
+    tmp_path: Path, dataset: str, separator: str, family: str, island: bool
 ) -> None:
     tree = make_published_tree(tmp_path, dataset, separator, family, island=island, image_size=4)
     paths = dataclasses.replace(tree, active_version="mine_v1", passive_version="points_v1")
-    assert active(script, paths, "near", "--num", 6, "--distance", 0, 1.5, "--moving", "all") == 0
-    assert run(script, paths, "--name", "points_v1", "--kind", "passive", "--num", 12) == 0
+    assert active(paths, "near", "--num", 6, "--distance", 0, 1.5, "--moving", "all") == 0
+    assert run(paths, "--name", "points_v1", "--kind", "passive", "--num", 12) == 0
     for split, (kind, sounds) in episode_sets.ACTIVE_SPLITS.items():
         scene = published.SCENES[dataset][kind]
         graph = load_graph(paths.metadata(scene))
@@ -421,7 +271,7 @@ def test_the_examples_of_the_page_are_read(tmp_path: Path) -> None:
     assert point == ("17DRP5sb8fy", 12, 270, (12, 40)) and point.azimuth == -episode.start_rotation % 360
 
 
-def test_the_page_tells_every_option_and_its_commands_parse(script: ModuleType) -> None:
+def test_the_page_tells_every_option_and_its_commands_parse() -> None:
     text = PAGE.read_text()
     commands = re.findall(r"^python scripts/make_episodes\.py (.*)$", text, re.MULTILINE)
     commands += re.findall(r"^ +python scripts/make_episodes\.py (.*)$", script.__doc__ or "", re.MULTILINE)
@@ -433,13 +283,11 @@ def test_the_page_tells_every_option_and_its_commands_parse(script: ModuleType) 
 
 
 # ---- in the simulator -----------------------------------------------------------------------------------
-def test_moving_sources_are_heard_from_where_they_are(
-    script: ModuleType, tiny: DatasetPaths, place: DatasetPaths
-) -> None:
+def test_moving_sources_are_heard_from_where_they_are(tiny: DatasetPaths, own_data: DatasetPaths) -> None:
     options = ("--num", 6, "--splits", "train", "--distance", 1, 3, "--moving", "target", "--steps", 9)
-    assert active(script, place, "near", *options) == 0
-    episodes = load_episodes(place.active_root, "train")
-    graph = load_graph(place.metadata("tiny_000"))
+    assert active(own_data, "near", *options) == 0
+    episodes = load_episodes(own_data.active_root, "train")
+    graph = load_graph(own_data.metadata("tiny_000"))
     paths = np.array([e.source_nodes(graph, 9)[0] for e in episodes])
     assert all(len(set(path)) > 2 for path in paths.tolist())
     config = small_config(tiny, TASK__EPISODE_STEPS=8)

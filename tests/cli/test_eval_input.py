@@ -31,7 +31,12 @@ def runs(tiny, tmp_path_factory) -> Path:
         ("val", "active", ["EVAL.AGENT", "fly"], "EVAL.AGENT is 'fly'; expected one of"),
         ("val", "active", ["EVAL.CHECKPOINT", "x.pth"], "EVAL.CHECKPOINT is 'x.pth'"),
         ("val", "active", ["EVAL.CHECKPOINT", "../passive/best.pth"], "kind 'passive'"),
-        ("val", "active", ["EVAL.CHECKPOINT", "metrics.jsonl"], "metrics.jsonl is damaged or not a checkpoint"),
+        (
+            "val",
+            "active",
+            ["EVAL.CHECKPOINT", "metrics.jsonl"],
+            "metrics.jsonl is damaged or not a checkpoint",
+        ),
         ("val", "active", ["EVAL.SELECT_BY", "beauty"], "EVAL.SELECT_BY is 'beauty'"),
         ("val", "active", ["EVAL.REFINE_STEPS", "9"], "EVAL.REFINE_STEPS is 9"),
         ("val", "active", ["DATA.SPLIT", "holdout"], "generate_homes.py"),

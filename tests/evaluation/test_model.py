@@ -25,6 +25,7 @@ def test_what_the_evaluation_sets_stays_and_the_rest_is_the_checkpoints(override
     content = {"kind": "active", "config": STORED}
     config = get_config(None, ["DATA.SPLIT", "testHeard", *overrides])
     adopted = adopt_model_config(config, content, Checkpoint(Path("ckpt.1.pth"), "ckpt.1", "0"))
-    assert adopted.AUDIO.MODE == mode and adopted.MEMORY.SIZE == size
+    audio, memory = adopted.AUDIO, adopted.MEMORY
+    assert audio.MODE == mode and memory.SIZE == size
     # of the machine and of the evaluation, whatever the checkpoint says
-    assert (adopted.AUDIO.RIR_STORE, adopted.DATA.SPLIT) == ("auto", "testHeard")
+    assert audio.RIR_STORE == "auto" and adopted.DATA.SPLIT == "testHeard"

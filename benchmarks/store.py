@@ -42,7 +42,7 @@ def build(root: Path, dtype: str, jobs: int) -> float:
     (root / f"{SCENE}.safetensors").unlink(missing_ok=True)
     begun = time.perf_counter()
     plan = plan_scene(root, SCENE, dtype)
-    tasks = [(pack_part, root, SCENE, part, dtype) for part in prepare(plan)]
+    tasks = [(pack_part, root, SCENE, part, dtype, ()) for part in prepare(plan)]
     with run_tasks(tasks, jobs, "loky") as counts:
         list(counts)
     join_parts(plan, dtype)

@@ -14,6 +14,6 @@ mypy
 echo "== pytest"
 python -m pytest -n "${WORKERS:-2}" --dist loadscope "$@"
 if [ $# -eq 0 ]; then
-    echo "== pytest tests/habitat, with habitat-lab"
+    echo "== pytest tests/habitat_adapter, with habitat-lab"
     scripts/test_habitat.sh
 fi

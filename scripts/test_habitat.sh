@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs tests/habitat in a virtual environment of their own (.venv-habitat, or HABITAT_VENV=DIR), as habitat-lab pins
+# Runs tests/habitat_adapter in a virtual environment of their own (.venv-habitat, or HABITAT_VENV=DIR), as habitat-lab pins
 # numpy 1.26.4. Arguments go to pytest. In an environment that has habitat-sim (environment.yml), run
-# `python -m pytest tests/habitat` instead: then the tests marked `habitat` run too.
+# `python -m pytest tests/habitat_adapter` instead: then the tests marked `habitat` run too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 VENV=${HABITAT_VENV:-.venv-habitat}
@@ -9,7 +9,7 @@ PYTHON=${PYTHON:-python3}
 PIP=("$VENV/bin/python" -m pip --disable-pip-version-check --quiet)
 
 skip() {
-    echo "skipped: tests/habitat were not run: $1"
+    echo "skipped: tests/habitat_adapter were not run: $1"
     exit 0
 }
 
@@ -38,4 +38,4 @@ if [ "$wanted" != "$(cat "$VENV/.installed" 2>/dev/null)" ]; then
     echo "$wanted" >"$VENV/.installed"
 fi
 export OMP_NUM_THREADS=1
-exec "$VENV/bin/python" -m pytest tests/habitat "$@"
+exec "$VENV/bin/python" -m pytest tests/habitat_adapter "$@"

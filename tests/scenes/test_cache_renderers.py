@@ -213,7 +213,7 @@ def test_without_habitat(
 
 def real_habitat_sim() -> bool:
     spec = importlib.util.find_spec("habitat_sim")
-    # tests/habitat puts a stand-in on the path where the real one is missing
+    # tests/habitat_adapter puts a stand-in on the path where the real one is missing
     return spec is not None and (spec.origin is None or not Path(spec.origin).is_relative_to(ROOT / "tests"))
 
 

@@ -21,8 +21,8 @@ if has_habitat_lab():  # elsewhere the tests of other folders must meet nothing 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip, in words, what needs the real habitat-sim."""
     why = pytest.mark.skip(
-        reason="habitat-sim is not installed (conda only: environment.yml); the other tests of tests/habitat run "
-        "without it"
+        reason="habitat-sim is not installed (conda only: environment.yml); the other tests of "
+        "tests/habitat_adapter run without it"
     )
     for item in items:
         if item.get_closest_marker("habitat") and "habitat" in item.path.parts and not HAS_HABITAT_SIM:

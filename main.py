@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
 EPILOG = """
 examples
@@ -23,18 +23,13 @@ Run a stopped training again with the same command and it goes on.
 """
 
 
-def parse_args(argv: list[str]) -> argparse.Namespace:
+def parse_args(argv: list[str]) -> Namespace:
     """Parse the command line; the rest are KEY VALUE overrides."""
-    parser = argparse.ArgumentParser(
-        description="Active audio-visual separation: train or evaluate.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    about = "Active audio-visual separation: train or evaluate."
+    parser = ArgumentParser(description=about, epilog=EPILOG, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--run-type", required=True, choices=["train", "eval"])
     parser.add_argument("--exp-config", required=True, metavar="YAML", help="experiment file in configs/")
-    parser.add_argument(
-        "--model-dir", required=True, metavar="DIR", help="checkpoints, metrics and results of this run"
-    )
+    parser.add_argument("--model-dir", required=True, metavar="DIR", help="checkpoints, metrics, results")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config overrides such as SEED 3")
     return parser.parse_intermixed_args(argv)
 
@@ -55,7 +50,7 @@ def main(argv: list[str]) -> int:
         return 130
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: Namespace) -> int:
     # heavy imports come after the arguments are known to be good, so that --help is instant
     from audio_separation.config import get_config
     from audio_separation.training.allocator import keep_freed_memory

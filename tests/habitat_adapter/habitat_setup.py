@@ -16,7 +16,7 @@ STEPS = 4
 
 
 def has_habitat_lab() -> bool:
-    """Whether habitat-lab is installed (this folder, too, can be imported as ``habitat``)."""
+    """Whether habitat-lab is installed."""
     try:
         return bool(version("habitat-lab"))
     except PackageNotFoundError:

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from habitat_setup import STEPS, WHERE, Twin, assert_same_observation, habitat_config
 
-# not "habitat", which this folder too can be imported as
-pytest.importorskip("habitat.core", reason=WHERE)
+pytest.importorskip("habitat", reason=WHERE)
 pytest.importorskip(
     "rlr_audio_propagation", reason="the acoustic engine (requirements-rlr.txt) is not installed"
 )

@@ -15,7 +15,6 @@ command goes on with the node where it was. Scenes that cannot be rendered are n
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from audio_separation.command_line import run_script
 from audio_separation.errors import UserError
 from audio_separation.scenes.generate.parallel import BACKENDS, run_tasks
 
@@ -279,36 +279,20 @@ def check_options(options: argparse.Namespace) -> None:
         require_habitat_sim()
 
 
-class Terminated(BaseException):
-    """SIGTERM."""
-
-
-def _terminate(signum: int, frame: Any) -> None:
-    raise Terminated
+def work(options: argparse.Namespace) -> int:
+    """Do what was asked for; status 1 where some scenes failed."""
+    check_options(options)
+    run = Run(options)
+    print(convert(run) if options.convert else compare(run) if options.compare else cache(run))
+    for scene, fault in run.faults.items():
+        print(f"cache_observations: {scene}: {fault}", file=sys.stderr)
+    return 1 if run.faults else 0
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs the command line; exit status 0, 1 (some scenes failed), 2 (bad input), 130 (Ctrl-C) or 143 (SIGTERM)."""
     options = parse_arguments(arguments)
-    signal.signal(signal.SIGTERM, _terminate)
-    again = "run the same command again to go on"
-    try:
-        check_options(options)
-        run = Run(options)
-        said = convert(run) if options.convert else compare(run) if options.compare else cache(run)
-    except UserError as error:
-        print(f"cache_observations: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\ncache_observations: stopped; {again}.", file=sys.stderr)
-        return 130
-    except Terminated:
-        print(f"\ncache_observations: terminated; {again}.", file=sys.stderr)
-        return 143
-    print(said)
-    for scene, fault in run.faults.items():
-        print(f"cache_observations: {scene}: {fault}", file=sys.stderr)
-    return 1 if run.faults else 0
+    return run_script("cache_observations", lambda: work(options))
 
 
 if __name__ == "__main__":

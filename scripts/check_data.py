@@ -22,6 +22,7 @@ from yacs.config import CfgNode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from audio_separation.command_line import run_script
 from audio_separation.config import get_config
 from audio_separation.errors import UserError
 from audio_separation.scenes.generate.parallel import BACKENDS
@@ -96,17 +97,7 @@ def check(options: argparse.Namespace) -> int:
 def main(arguments: Optional[list[str]] = None) -> int:
     """Run the command line; exit status 0 (sound), 1 (faults), 2 (bad input) or 130 (Ctrl-C)."""
     options = parse_arguments(arguments)
-    try:
-        return check(options)
-    except UserError as error:
-        print(f"check_data: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"check_data: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("check_data: stopped; nothing was changed", file=sys.stderr)
-        return 130
+    return run_script("check_data", lambda: check(options), "nothing was changed")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from audio_separation.command_line import run_script
 from audio_separation.errors import UserError
 
 
@@ -87,14 +88,7 @@ def _show(name: str, tables: dict[str, dict[str, dict[str, float]]]) -> None:
 def main(argv: list[str]) -> int:
     """Run and return the exit status."""
     args = parse_args(argv)
-    try:
-        run(args)
-    except UserError as error:
-        print(f"compare_live: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return run_script("compare_live", lambda: run(args), "nothing was written")
 
 
 if __name__ == "__main__":

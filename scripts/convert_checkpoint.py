@@ -17,7 +17,7 @@ from typing import Optional, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from audio_separation.errors import UserError
+from audio_separation.command_line import run_script
 from audio_separation.training.published import (
     AAVIDSS_CORPUS,
     KINDS,
@@ -64,6 +64,15 @@ def explain_use(conversion: Conversion, out: Path) -> None:
         )
 
 
+def work(args: argparse.Namespace) -> None:
+    """Convert, and say what was converted and how it is used."""
+    check_target(args.out, args.overwrite)
+    conversion = convert(args.checkpoint, args.kind, args.classes)
+    report(conversion)
+    print(f"written: {write_model_dir(conversion, args.out, args.overwrite)}")
+    explain_use(conversion, args.out)
+
+
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Convert; a user's mistake is one sentence and status 2."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -83,18 +92,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier conversion in --out")
     args = parser.parse_args(arguments)
-    try:
-        check_target(args.out, args.overwrite)
-        conversion = convert(args.checkpoint, args.kind, args.classes)
-        report(conversion)
-        print(f"written: {write_model_dir(conversion, args.out, args.overwrite)}")
-        explain_use(conversion, args.out)
-    except UserError as error:
-        print(f"convert_checkpoint: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return run_script("convert_checkpoint", lambda: work(args))
 
 
 if __name__ == "__main__":

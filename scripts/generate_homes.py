@@ -10,14 +10,13 @@ goes on with the first home that is not finished.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from audio_separation.command_line import run_script
 from audio_separation.errors import UserError
 from audio_separation.scenes.generate.parallel import BACKENDS
 from audio_separation.scenes.generate.plan import PRESETS
@@ -122,31 +121,10 @@ def generate(options: argparse.Namespace) -> None:
     print(f"{len(made)} homes made ({sum(preset.scenes)} in all) in {spent:.0f} s: {paths.metadata_root}")
 
 
-class Terminated(BaseException):
-    """SIGTERM."""
-
-
-def _terminate(signum: int, frame: Any) -> None:
-    raise Terminated
-
-
 def main() -> int:
     """Runs the command line; exit status 0, 2 (bad input), 130 (Ctrl-C) or 143 (SIGTERM)."""
     options = parse_arguments()
-    signal.signal(signal.SIGTERM, _terminate)
-    again = "run the same command again to go on"
-    try:
-        generate(options)
-    except UserError as error:
-        print(f"generate_homes: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\ngenerate_homes: stopped; {again}.", file=sys.stderr)
-        return 130
-    except Terminated:
-        print(f"\ngenerate_homes: terminated; {again}.", file=sys.stderr)
-        return 143
-    return 0
+    return run_script("generate_homes", lambda: generate(options))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ stopped at any time: the same command goes on with the scenes that have no file 
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from audio_separation.command_line import run_script
 from audio_separation.errors import UserError
 from audio_separation.scenes.generate.parallel import BACKENDS
 
@@ -314,31 +314,10 @@ def make(options: argparse.Namespace) -> None:
     )
 
 
-class Terminated(BaseException):
-    """SIGTERM."""
-
-
-def _terminate(signum: int, frame: Any) -> None:
-    raise Terminated
-
-
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs the command line; exit status 0, 2 (bad input), 130 (Ctrl-C) or 143 (SIGTERM)."""
     options = parse_arguments(arguments)
-    signal.signal(signal.SIGTERM, _terminate)
-    again = "run the same command again to go on"
-    try:
-        make(options)
-    except UserError as error:
-        print(f"make_episodes: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\nmake_episodes: stopped; {again}.", file=sys.stderr)
-        return 130
-    except Terminated:
-        print(f"\nmake_episodes: terminated; {again}.", file=sys.stderr)
-        return 143
-    return 0
+    return run_script("make_episodes", lambda: make(options))
 
 
 if __name__ == "__main__":

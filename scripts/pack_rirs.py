@@ -33,6 +33,7 @@ from audio_separation.audio.packing import (
     verify_rows,
     why_not_current,
 )
+from audio_separation.command_line import run_script
 from audio_separation.errors import UserError
 from audio_separation.scenes.datasets import facts_of
 from audio_separation.scenes.generate.parallel import BACKENDS, run_tasks
@@ -200,23 +201,21 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def work(args: argparse.Namespace) -> int:
+    """Pack or verify; status 1 where a packed file is damaged."""
+    if not args.root.is_dir():
+        raise UserError(f"{args.root} is missing; give binaural_rirs/<dataset> of a SoundSpaces tree")
+    root = args.root.absolute()  # as processes elsewhere have another working directory
+    if args.verify:
+        return 1 if verify_tree(root, args) else 0
+    pack_tree(root, args)
+    return 0
+
+
 def main(argv: list[str]) -> int:
     """Run and return the exit status."""
     args = parse_args(argv)
-    try:
-        if not args.root.is_dir():
-            raise UserError(f"{args.root} is missing; give binaural_rirs/<dataset> of a SoundSpaces tree")
-        root = args.root.absolute()  # as processes elsewhere have another working directory
-        if args.verify:
-            return 1 if verify_tree(root, args) else 0
-        pack_tree(root, args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; run again to go on", file=sys.stderr)
-        return 130
-    return 0
+    return run_script("pack_rirs", lambda: work(args))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from audio_separation.errors import UserError
+from audio_separation.command_line import run_script
 from audio_separation.scenes.generate.corpus_layout import SPLITS, clip_path
 from audio_separation.scenes.generate.prepare import PrepareOptions, prepare_corpus
 from audio_separation.scenes.generate.recordings import SPLIT_BY
@@ -91,9 +91,8 @@ def _minutes(path: Path) -> float:
         return clip.getnframes() / clip.getframerate() / 60
 
 
-def main(arguments: list[str]) -> int:
-    """Returns the exit status: 0, or 2 after a mistake that the user can mend."""
-    args = parse_arguments(arguments)
+def prepare(args: argparse.Namespace) -> None:
+    """Make the corpus and say what is in it."""
     options = PrepareOptions(
         seed=args.seed,
         min_seconds=args.min_seconds,
@@ -106,14 +105,15 @@ def main(arguments: list[str]) -> int:
         skip_broken=args.skip_broken,
         allow_small=args.allow_small,
     )
-    try:
-        clips = prepare_corpus(args.source, args.out, options, args.manifest, args.jobs)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    clips = prepare_corpus(args.source, args.out, options, args.manifest, args.jobs)
     print_summary(args.out, clips)
     print(f"wrote {args.out}; train on it with DATA.CORPUS {args.out.name}")
-    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit status: 0, or 2 after a mistake that the user can mend."""
+    args = parse_arguments(arguments)
+    return run_script("prepare_audio", lambda: prepare(args), "run the same command again")
 
 
 if __name__ == "__main__":

@@ -263,4 +263,4 @@ def test_prepare_audio_script_prints_a_summary_or_one_sentence(source: Path, tmp
     row = next(line for line in printed if line.startswith("bob")).split()
     assert row == ["bob", "1", "0.3", "min", "1", "0.3", "min", "1", "0.3", "min"]
     assert script.main([str(tmp_path / "nowhere"), "--out", str(out)]) == 2
-    assert capsys.readouterr().err.startswith("error: ")
+    assert capsys.readouterr().err.startswith("prepare_audio: ")

@@ -1,0 +1,48 @@
+"""How scripts end: the status and the one sentence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from audio_separation.command_line import run_script
+from audio_separation.errors import UserError
+
+
+def fail(error: BaseException) -> None:
+    raise error
+
+
+def terminate_oneself() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(5)
+
+
+@pytest.mark.parametrize(
+    ("work", "status", "told"),
+    [
+        (lambda: None, 0, ""),
+        (lambda: 1, 1, ""),
+        (lambda: fail(UserError("--seed -1: expected 0 or more")), 2, "x: --seed -1: expected 0 or more\n"),
+        (
+            lambda: fail(OSError(28, "No space left on device", "/a/b")),
+            2,
+            "x: /a/b: No space left on device\n",
+        ),
+        (lambda: fail(KeyboardInterrupt()), 130, "\nx: stopped; start again.\n"),
+        (terminate_oneself, 143, "\nx: terminated; start again.\n"),
+    ],
+)
+def test_status_and_sentence(work, status, told, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    assert run_script("x", work, "start again") == status
+    assert capsys.readouterr().err == told
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run_script("x", lambda: 1 // 0)

@@ -20,7 +20,6 @@ class DatasetFacts:
     Attributes:
         name: its folder in ``metadata/``, ``binaural_rirs/``, ``scene_observations/`` and ``scene_datasets/``.
         mic_height_m: of microphones and sources above the floor; ``points.txt`` lies at this height.
-        grid_m: distance of neighbouring nodes; None where it is the dataset's own affair.
         rir_rate_hz: rate of the WAV tree of responses; None where any is possible.
         splits: ``train``, ``val`` and ``test`` -> names of their scenes, as published; empty where the dataset's
             ``splits.json`` says it.
@@ -30,7 +29,6 @@ class DatasetFacts:
 
     name: str
     mic_height_m: float = 1.5
-    grid_m: Optional[float] = None
     rir_rate_hz: Optional[int] = None
     splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mesh: str = "{scene}/{scene}.glb"
@@ -77,11 +75,10 @@ def _table(splits: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
 
 
 PUBLISHED = {
-    "mp3d": DatasetFacts("mp3d", grid_m=1.0, rir_rate_hz=16000, splits=_table(_MP3D)),
+    "mp3d": DatasetFacts("mp3d", rir_rate_hz=16000, splits=_table(_MP3D)),
     "replica": DatasetFacts(
         "replica",
         mic_height_m=1.5528907,
-        grid_m=0.5,
         rir_rate_hz=44100,
         splits=_table(_REPLICA),
         mesh="{scene}/habitat/mesh_semantic.ply",

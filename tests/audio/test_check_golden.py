@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from script_module import load_script
 
 from audio_separation.audio.golden import metric_errors, observation_errors
 from audio_separation.errors import UserError
@@ -34,11 +34,7 @@ def change(path: Path, **arrays: np.ndarray) -> None:
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_golden", REPOSITORY / "scripts" / "check_golden.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("check_golden")
 
 
 def test_renderer_reproduces_the_published_observation() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import signal
@@ -15,6 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from scipy.io import wavfile
+from script_module import load_script
 
 from audio_separation.audio import packing
 from audio_separation.audio.packed_rirs import PackedRirStore, read_packed_metadata
@@ -47,11 +47,7 @@ runpy.run_path("scripts/pack_rirs.py", run_name="__main__")
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("pack_rirs", REPOSITORY / "scripts" / "pack_rirs.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("pack_rirs")
 
 
 def wav_path(root: Path, scene: str, azimuth: int, receiver: int, source: int) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -18,7 +17,7 @@ from published import (
     published_rir,
     rir_path,
 )
-from small_config import REPO
+from script_module import load_script
 
 from audio_separation.audio.rir_store import WavRirStore, open_rir_store, resample_rir
 from audio_separation.errors import UserError
@@ -29,11 +28,7 @@ PAIRS = [(azimuth, r, s) for azimuth in (0, 270) for r in NODES[:3] for s in NOD
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("pack_rirs", REPO / "scripts" / "pack_rirs.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("pack_rirs")
 
 
 @pytest.fixture(scope="module", params=[("mp3d", "_"), ("replica", "-")], ids=["mp3d", "replica"])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 
 import pytest
 from live_worlds import RAYS
-from small_config import REPO
+from script_module import load_script
 
 from audio_separation.audio.packed_writer import write_packed
 from audio_separation.scenes.generate import acoustics
@@ -23,10 +22,7 @@ SOURCES = [1, 6]
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("compare_live", REPO / "scripts" / "compare_live.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("compare_live")
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from script_module import load_script
 
 from audio_separation.errors import UserError
 from audio_separation.scenes.generate.corpus_layout import RATE_HZ, SPLITS, active_rms
@@ -250,13 +251,7 @@ def test_prepare_does_not_overwrite_another_corpus(source: Path, tmp_path: Path)
 
 
 def test_prepare_audio_script_prints_a_summary_or_one_sentence(source: Path, tmp_path: Path, capsys) -> None:
-    import importlib.util
-
-    path = Path(__file__).resolve().parents[2] / "scripts" / "prepare_audio.py"
-    spec = importlib.util.spec_from_file_location("prepare_audio", path)
-    assert spec and spec.loader
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script("prepare_audio")
     out = tmp_path / "out"
     assert script.main([str(source), "--out", str(out), "--no-chunks", "--jobs", "1"]) == 0
     printed = capsys.readouterr().out.splitlines()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import trimesh
+from script_module import load_script
 
 from audio_separation.envs import observation_cache
 from audio_separation.scenes.graph import write_metadata
@@ -19,15 +18,7 @@ NODES = np.array([[1.0, 0, 1], [2, 0, 1], [3, 0, 1], [3, 0, 2]])
 PIXELS = 24
 
 
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("cache_observations", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-script = load_script()
+script = load_script("cache_observations")
 
 
 def add_scene(paths: DatasetPaths, scene: str, nodes: np.ndarray = NODES, width: float = 4.0) -> None:

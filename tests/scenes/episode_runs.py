@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from pathlib import Path
-from types import ModuleType
+
+from script_module import load_script
 
 from audio_separation.scenes.layout import DatasetPaths
 
@@ -14,15 +14,7 @@ SCRIPT = ROOT / "scripts" / "make_episodes.py"
 SCENES = {"train": "tiny_000", "val": "tiny_001", "test": "tiny_002"}
 
 
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_episodes", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-script = load_script()
+script = load_script("make_episodes")
 
 
 def run(paths: DatasetPaths, *options: object) -> int:

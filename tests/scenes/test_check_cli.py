@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from types import ModuleType
 import jsonschema_rs
 import pytest
 from published import make_published_tree
+from script_module import load_script
 
 from audio_separation.scenes.layout import DatasetPaths
 
@@ -61,11 +61,7 @@ SCHEMA = {
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_data_script", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("check_data")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from audio_separation.envs.habitat.sim_views import SOFTWARE, SimViews, installe
 from audio_separation.errors import UserError
 from audio_separation.scenes.datasets import CAMERA_HEIGHT_M
 from audio_separation.scenes.generate.mesh import build_mesh
-from audio_separation.scenes.generate.recorded import home_record, recorded_home
+from audio_separation.scenes.generate.recorded import home_of_record, home_record
 from audio_separation.scenes.generate.views import ViewRenderer
 from audio_separation.scenes.graph import ROTATIONS_DEG, NavGraph, load_graph
 from audio_separation.scenes.layout import DatasetPaths, write_atomic
@@ -157,7 +157,7 @@ def opened(paths: DatasetPaths, scene: str, settings: ViewSettings) -> View:
     up = np.array([0.0, settings.camera_height_m, 0.0])
     caster: RayTriangles
     if settings.renderer == "homes":
-        home = recorded_home(paths, scene)
+        home = home_of_record(home_record(paths, scene), load_graph(paths.metadata(scene)))
         caster = ViewRenderer(home, build_mesh(home))
     else:
         caster = RayCaster(load_scene_mesh(paths.mesh(scene)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from types import SimpleNamespace
 
@@ -286,12 +287,14 @@ def test_settings_that_cannot_work_are_refused(home_world, changes, words):
         changed(home_world[0], **changes)
 
 
-def test_a_home_of_another_version_is_refused(home_world, scene):
-    record = {**scene.record, "settings": {**scene.record["settings"], "format": 0}}
-    with pytest.raises(UserError, match="generated in format 0"):
-        _ = dataclasses.replace(scene, record=record).home
-    with pytest.raises(UserError, match="not those of the home"):
-        _ = dataclasses.replace(scene, record={**scene.record, "seed": 1}).home
+def test_a_home_of_another_version_is_refused(scene, tmp_path):
+    path = tmp_path / "home.json"
+    path.write_text(json.dumps({**scene.record, "settings": {**scene.record["settings"], "format": 0}}))
+    with pytest.raises(UserError, match="home.json is of a home of format 0"):
+        _ = dataclasses.replace(scene, record_path=path).home
+    path.write_text(json.dumps({**scene.record, "seed": 1}))
+    with pytest.raises(UserError, match="home.json does not describe the nodes"):
+        _ = dataclasses.replace(scene, record_path=path).home
 
 
 @pytest.mark.parametrize(

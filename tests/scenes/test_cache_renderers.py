@@ -81,7 +81,10 @@ def test_the_mesh_that_habitat_would_load_agrees_with_the_home(home_paths: Datas
     "change, message",
     [
         ({"settings": {}}, "is no record of a generated home"),
-        ({"settings": {"format": 99, "preset": "mini", "grid_m": 1.0}}, "is of a home of format 99"),
+        (
+            {"settings": {"format": 99, "preset": "mini", "grid_m": 1.0, "rays": 1}},
+            "is of a home of format 99",
+        ),
         ({"seed": 77}, "does not describe the nodes of home_000"),
     ],
 )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any, Iterable, Optional
+from typing import Iterable
 
 import torch
 from yacs.config import CfgNode
@@ -16,6 +14,7 @@ from audio_separation.envs.live.scenes import HomeScene, LiveScene, MeshScene
 from audio_separation.envs.live.simulator import LiveSimulator, check_fade
 from audio_separation.errors import UserError
 from audio_separation.scenes.acoustics import load_engine
+from audio_separation.scenes.generate.recorded import home_record, read_record
 from audio_separation.scenes.graph import load_graph
 from audio_separation.scenes.layout import DatasetPaths, paths_from_config
 
@@ -69,21 +68,9 @@ def _load(paths: DatasetPaths, name: str, live: CfgNode, images: bool) -> LiveSc
     paths.require(paths.metadata(name), f"metadata of scene {name}")
     graph, mesh = load_graph(paths.metadata(name)), paths.mesh(name)
     common = (graph, None, name, mesh, paths.facts.mic_height_m, live, images)
-    record = _home_record(paths.metadata(name) / "home.json")
-    if record is not None:
+    record = home_record(paths, name)
+    if record.is_file():
+        read_record(record)  # a damaged one is told before anything else is loaded
         return HomeScene(*common, record)
     paths.require(mesh, f"mesh of scene {name}")
     return MeshScene(*common)
-
-
-def _home_record(path: Path) -> Optional[dict[str, Any]]:
-    if not path.is_file():
-        return None
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        settings = record["settings"]
-        if all(key in settings for key in ("format", "preset", "grid_m", "rays")) and "seed" in record:
-            return record
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise UserError(f"{path} is damaged: expected the record of a generated home; generate it again")

@@ -32,10 +32,9 @@ from audio_separation.scenes.acoustics import EngineSettings, SceneAcoustics
 from audio_separation.scenes.datasets import CAMERA_HEIGHT_M
 from audio_separation.scenes.generate.acoustics_rlr import home_materials, home_surfaces
 from audio_separation.scenes.generate.grid import wall_rects
-from audio_separation.scenes.generate.home import Home, make_home, obstacles
+from audio_separation.scenes.generate.home import Home, obstacles
 from audio_separation.scenes.generate.mesh import HomeMesh, build_mesh
-from audio_separation.scenes.generate.plan import preset_named
-from audio_separation.scenes.generate.scene import FORMAT_VERSION
+from audio_separation.scenes.generate.recorded import home_of_record, read_record
 from audio_separation.scenes.generate.views import ViewRenderer
 from audio_separation.scenes.meshes import SceneMesh, load_scene_mesh
 from audio_separation.scenes.raycast import RayCaster
@@ -157,29 +156,19 @@ class LiveScene(Scene, ABC):
 
 @dataclass(frozen=True)
 class HomeScene(LiveScene):
-    """A generated home; ``record`` is its home.json."""
+    """A generated home; ``record_path`` is its home.json."""
 
-    record: dict[str, Any]
+    record_path: Path
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What home.json holds."""
+        return read_record(self.record_path)
 
     @cached_property
     def home(self) -> Home:
-        """The home, drawn again.
-
-        Raises:
-            UserError: this version draws another home from the same seed.
-        """
-        settings = self.record["settings"]
-        cure = "generate the homes again with this version, or remove home.json to use the mesh alone"
-        if settings["format"] != FORMAT_VERSION:
-            raise UserError(
-                f"scene {self.name} was generated in format {settings['format']}, this version draws format "
-                f"{FORMAT_VERSION}; {cure}"
-            )
-        home = make_home(self.record["seed"], preset_named(settings["preset"]), settings["grid_m"])
-        same = home.positions.shape == self.graph.positions.shape
-        if not same or not np.allclose(home.positions, self.graph.positions, atol=1e-5):
-            raise UserError(f"scene {self.name}: its nodes are not those of the home of its seed; {cure}")
-        return home
+        """The home, drawn again."""
+        return home_of_record(self.record_path, self.graph)
 
     @cached_property
     def home_mesh(self) -> HomeMesh:
@@ -195,7 +184,7 @@ class HomeScene(LiveScene):
 
     @property
     def own_rays(self) -> int:
-        return int(self.record["settings"]["rays"])
+        return self.record["settings"]["rays"]
 
     @cached_property
     def free_space(self) -> Space:

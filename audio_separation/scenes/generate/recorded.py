@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from audio_separation.errors import UserError
 from audio_separation.scenes.generate.home import Home, make_home
 from audio_separation.scenes.generate.plan import preset_named
-from audio_separation.scenes.graph import load_graph
+from audio_separation.scenes.graph import NavGraph
 from audio_separation.scenes.layout import DatasetPaths
 
 FORMAT_VERSION = 1  # of what the generator draws; raise it when the same seed gives another home
+_CURE = "generate it again, or remove it to use the mesh alone"
 
 
 def home_record(paths: DatasetPaths, scene: str) -> Path:
@@ -21,27 +23,39 @@ def home_record(paths: DatasetPaths, scene: str) -> Path:
     return paths.metadata(scene) / "home.json"
 
 
-def recorded_home(paths: DatasetPaths, scene: str) -> Home:
-    """The home that a scene was made from, drawn from its seed.
+def read_record(path: Path) -> dict[str, Any]:
+    """A scene's home.json, with what the home is drawn from: seed and settings.
 
     Raises:
-        UserError: home.json is damaged, of another version of the generator, or not of this scene's nodes.
+        UserError: it is damaged, or of another version of the generator.
     """
-    path = home_record(paths, scene)
     try:
-        record = json.loads(path.read_text())
-        settings, seed = record["settings"], int(record["seed"])
-        version, preset, grid_m = settings["format"], str(settings["preset"]), float(settings["grid_m"])
+        record = json.loads(path.read_text(encoding="utf-8"))
+        settings = record["settings"]
+        record["seed"] = int(record["seed"])
+        for key, kind in (("format", int), ("preset", str), ("grid_m", float), ("rays", int)):
+            settings[key] = kind(settings[key])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is no record of a generated home ({type(error).__name__}: {error}); generate it again"
         ) from None
-    if version != FORMAT_VERSION:
+    if settings["format"] != FORMAT_VERSION:
         raise UserError(
-            f"{path} is of a home of format {version}, this generator makes {FORMAT_VERSION}; generate it again"
+            f"{path} is of a home of format {settings['format']}, this generator makes {FORMAT_VERSION}; {_CURE}"
         )
-    home = make_home(seed, preset_named(preset), grid_m)
-    positions = load_graph(paths.metadata(scene)).positions
-    if positions.shape != home.positions.shape or not np.allclose(positions, home.positions, atol=1e-4):
-        raise UserError(f"{path} does not describe the nodes of {scene}; generate it again")
+    return record
+
+
+def home_of_record(path: Path, graph: NavGraph) -> Home:
+    """The home that the scene of ``graph`` was made from, drawn again from its record at ``path``.
+
+    Raises:
+        UserError: as :func:`read_record`, or the record is not of the graph's nodes.
+    """
+    record = read_record(path)
+    settings = record["settings"]
+    home = make_home(record["seed"], preset_named(settings["preset"]), settings["grid_m"])
+    same = graph.positions.shape == home.positions.shape
+    if not same or not np.allclose(graph.positions, home.positions, atol=1e-5):
+        raise UserError(f"{path} does not describe the nodes of {path.parent.name}; {_CURE}")
     return home

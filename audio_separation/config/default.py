@@ -14,6 +14,7 @@ from typing import Iterable, Optional
 import yaml
 from yacs.config import CfgNode as CN
 
+from audio_separation.config.audition import add_audition
 from audio_separation.config.limits import check_limits
 from audio_separation.errors import UserError
 
@@ -50,7 +51,7 @@ def _audio(c: CN) -> None:
 
 def _task(c: CN) -> None:
     c.TASK = CN()
-    c.TASK.NAME = "near_target"
+    c.TASK.NAME = "near_target"  # near_target | audition (find the sources in a pyroomacoustics room)
     c.TASK.EPISODE_STEPS = 20  # steps (= seconds of sound) an episode
     # MOVE_FORWARD: ours (the straight neighbour first, then a diagonal) | published (the first that fits, in
     # the order of the graph; a diagonal is never taken where its angle passes 360 degrees)
@@ -149,7 +150,8 @@ def _training(c: CN) -> None:
 
 def _evaluation(c: CN) -> None:
     c.EVAL = CN()
-    c.EVAL.AGENT = "policy"  # policy | stand | rotate | random
+    c.EVAL.AGENT = "policy"  # policy | stand | rotate | random; audition: policy | random | oracle
+    c.EVAL.EPISODES = 100  # audition: drawn from SEED and DATA.SPLIT
     c.EVAL.CHECKPOINT = "best"  # all | best | latest | a .pth file
     c.EVAL.SELECT_BY = (
         "stft_l2"  # metric of `refined`; the checkpoint with the lowest (or highest dB) is best
@@ -164,14 +166,14 @@ def _evaluation(c: CN) -> None:
 def default_config() -> CN:
     """Return a fresh, mutable copy of the default tree."""
     c = CN()
-    c.TRAINER = "active"  # passive | active
+    c.TRAINER = "active"  # passive | active | dqn, separator (of TASK.NAME audition)
     c.SEED = 0
     c.DEVICE = "auto"  # auto | cpu | cuda
     c.THREADS = 0  # torch threads of each process; 0: cores divided by local processes
     c.NUM_PROCESSES = 14  # environments that each process (rank) steps together; the field's name for it
     c.NUM_UPDATES = 40000  # active training: rollouts collected and learnt from
     c.VERBOSE = True  # progress lines
-    for fill in (_data, _audio, _task, _live, _models, _training, _evaluation):
+    for fill in (_data, _audio, _task, _live, _models, _training, _evaluation, add_audition):
         fill(c)
     return c
 

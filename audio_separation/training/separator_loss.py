@@ -18,7 +18,7 @@ SOFT_FLOOR = 1e-3
 
 
 def soft_si_sdr_db(est: Tensor, ref: Tensor) -> Tensor:
-    """SI-SDR of every estimate ``[B, S, L]`` to every reference ``[B, S, L]`` -> dB ``[B, S, S]`` (estimate, reference).
+    """SI-SDR of each estimate ``[B, S, L]`` to each reference ``[B, S, L]``, dB ``[B, S, S]`` (estimate, reference).
 
     ``10 log10((c + t) / (1 - c + t))`` where c is the squared correlation (means removed) and t ``SOFT_FLOOR``:
     within 0.1 dB of SI-SDR up to 13 dB, never beyond 30 dB, and differentiable also for silent estimates.

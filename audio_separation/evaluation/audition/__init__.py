@@ -1,0 +1,1 @@
+"""Evaluation of the audition tasks: agents, episodes, scores, tables, report."""

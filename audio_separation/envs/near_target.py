@@ -30,20 +30,6 @@ from audio_separation.envs.simulator import ACTIONS, BatchSimulator, Observation
 from audio_separation.scenes.episodes import Episode
 
 Estimator = Callable[[Observation], Tensor]  # -> [E, 1, F, N]
-SPEC_ID = "audio_separation/NearTarget-v0"
-LIVE_SPEC_ID = "audio_separation/NearTargetLive-v0"
-
-
-def register_envs() -> None:
-    """Register the ids with Gymnasium; again does nothing."""
-    for spec_id, kwargs in ((SPEC_ID, {}), (LIVE_SPEC_ID, {"simulator": "live"})):
-        if spec_id not in gymnasium.registry:
-            gymnasium.register(
-                spec_id,
-                entry_point="audio_separation.envs.near_target:NearTargetEnv",
-                vector_entry_point="audio_separation.envs.near_target:NearTargetVectorEnv",
-                kwargs=kwargs,
-            )
 
 
 def _magnitude(channels: int) -> spaces.Box:

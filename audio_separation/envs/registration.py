@@ -1,0 +1,24 @@
+"""The environments' ids and how Gymnasium makes them; what they need is imported when one is made."""
+
+from __future__ import annotations
+
+import gymnasium
+
+SPEC_ID = "audio_separation/NearTarget-v0"
+LIVE_SPEC_ID = "audio_separation/NearTargetLive-v0"
+AUDITION_SPEC_ID = "audio_separation/Audition-v0"
+
+
+def register_envs() -> None:
+    """Register the ids with Gymnasium; again does nothing."""
+    near_target = "audio_separation.envs.near_target"
+    for spec_id, kwargs in ((SPEC_ID, {}), (LIVE_SPEC_ID, {"simulator": "live"})):
+        if spec_id not in gymnasium.registry:
+            gymnasium.register(
+                spec_id,
+                entry_point=f"{near_target}:NearTargetEnv",
+                vector_entry_point=f"{near_target}:NearTargetVectorEnv",
+                kwargs=kwargs,
+            )
+    if AUDITION_SPEC_ID not in gymnasium.registry:
+        gymnasium.register(AUDITION_SPEC_ID, entry_point="audio_separation.envs.audition.env:AuditionEnv")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Sequence
+from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
 import numpy as np
 from yacs.config import CfgNode
@@ -21,6 +21,8 @@ FREE_EVAL_KEYS = (
     "TRAINER", "NUM_UPDATES", "EVAL.CHECKPOINT", "EVAL.SELECT_BY", "EVAL.REPORT_EPISODES", "EVAL.NAME",
 )  # fmt: skip
 FREE_EVAL_SECTIONS = ("TRAIN.", "PASSIVE.", "PPO.", "MEMORY_UPDATE.")
+AUDITION_SECTIONS = ("AUDITION.", "DQN.", "EVAL.EPISODES")  # of the audition tasks; free in the evaluation of any other
+ACTION_NAMES = {"-1": "HOLD", "0": "MOVE_FORWARD", "1": "TURN_LEFT", "2": "TURN_RIGHT"}
 
 
 class Checkpoint(NamedTuple):
@@ -116,8 +118,16 @@ def _summarise_motion(records: Sequence[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def write_results(folder: Path, records: Sequence[dict[str, Any]], summary: dict[str, Any]) -> None:
+def write_results(
+    folder: Path,
+    records: Sequence[dict[str, Any]],
+    summary: dict[str, Any],
+    action_names: Mapping[str, str] = ACTION_NAMES,
+) -> None:
     """Write both files, the summary last: where it is, the result is whole.
+
+    Args:
+        action_names: number of an action, as text -> its name.
 
     Raises:
         UserError: where they cannot be written.
@@ -125,7 +135,7 @@ def write_results(folder: Path, records: Sequence[dict[str, Any]], summary: dict
     head = {
         "checkpoint": summary["checkpoint"],
         "agent": summary["agent"],
-        "action_names": {"-1": "HOLD", "0": "MOVE_FORWARD", "1": "TURN_LEFT", "2": "TURN_RIGHT"},
+        "action_names": dict(action_names),
     }
     # an episode a line: readable with line tools, a third of the size of indented lists
     lines = ",\n".join(json.dumps(record) for record in records)
@@ -150,8 +160,18 @@ def read_summary(folder: Path) -> dict[str, Any]:
     return summary
 
 
-def find_finished(folder: Path, config: CfgNode, checkpoint: Checkpoint) -> Optional[dict[str, Any]]:
+def find_finished(
+    folder: Path,
+    config: CfgNode,
+    checkpoint: Checkpoint,
+    free_sections: tuple[str, ...] = (*FREE_EVAL_SECTIONS, *AUDITION_SECTIONS),
+    held: tuple[str, ...] = (),
+) -> Optional[dict[str, Any]]:
     """The summary in ``folder`` if it is of this very evaluation; None where there is none yet.
+
+    Args:
+        free_sections: beginnings of keys that change no score.
+        held: keys that do, all the same.
 
     Raises:
         UserError: when the folder holds the result of another config or of another checkpoint.
@@ -161,7 +181,7 @@ def find_finished(folder: Path, config: CfgNode, checkpoint: Checkpoint) -> Opti
     summary = read_summary(folder)
     old, new = summary["record"]["config"], plain_config(config)
     free = (*FREE_KEYS, *FREE_EVAL_KEYS)
-    compared = [k for k in new if k not in free and not k.startswith(FREE_EVAL_SECTIONS)]
+    compared = [k for k in new if k in held or (k not in free and not k.startswith(free_sections))]
     differing = [f"{k} is {old.get(k)!r} there, {new[k]!r} now" for k in compared if old.get(k) != new[k]]
     if summary["checkpoint_sha256"] != checkpoint.sha256:
         differing.append(f"checkpoint {summary['checkpoint']} had other weights than {checkpoint.path} has")

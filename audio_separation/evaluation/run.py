@@ -3,7 +3,8 @@
 ``main.py --run-type eval`` ends here. Results lie in
 ``model_dir/eval/<EVAL.NAME or split_agent>/<checkpoint>/``: ``episodes.json`` (every score of every second),
 ``summary.json`` (means with 95 % confidence intervals and the record of the run) and ``report/`` (pictures and
-sounds of ``EVAL.REPORT_EPISODES`` episodes).
+sounds of ``EVAL.REPORT_EPISODES`` episodes). The audition tasks have an evaluation of their own,
+``evaluation/audition/run.py``.
 """
 
 from __future__ import annotations
@@ -52,6 +53,11 @@ def evaluate(config: CfgNode, model_dir: str, world: World, stop: StopRequest) -
     Raises:
         UserError: for a missing model dir or checkpoint, one that does not fit, bad settings or data.
     """
+    if config.TASK.NAME == "audition":
+        # imported here: it needs pyroomacoustics, which no other task does
+        from audio_separation.evaluation.audition.run import evaluate_audition
+
+        return evaluate_audition(config, Path(model_dir), world, stop)
     return Evaluation(config, Path(model_dir), world, stop).run()
 
 

@@ -8,51 +8,55 @@ the shortest one among those that the search kept, which need not be the shortes
 
 from __future__ import annotations
 
+import math
 from typing import Callable, NamedTuple, Optional, Sequence
 
 import numpy as np
 
 CELL = 0.25  # of a step, and of the radius where that is smaller
 FINEST = 1 / 16  # of CELL, that the search goes down to where it has found no way
+DECIMALS = 6  # of positions in metres, as in the world
 MARGIN_M = 1e-6  # a source counts as reached this far within the radius, whatever rounding does
 
-# (from [N, 2], to [N, 2]) -> bool [N]: which of these moves stay within the room
+# (from [N, 2], to [N, 2]) -> bool [N]: which of these straight moves stay within the room
 Allowed = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Motion(NamedTuple):
-    """How an agent moves.
+    """How an agent moves; H headings, the first one being that of the start.
 
     Attributes:
-        advances_m: of each action: metres along the heading; None where it goes in a direction of the room.
-        directions: of each action: the step in the room ``[2]`` in metres; None where it goes along the heading.
-        turns_deg: of each action, counter-clockwise.
-        turn_deg: that headings are multiples of, from the first one on.
-        step_m: the longest step.
+        moves_m: ``[A, H, 2]``, where each action leads at each heading, metres.
+        turns: ``[A]``, by how many headings each action turns, anticlockwise.
+        step_m: length of a move.
     """
 
-    advances_m: tuple[float, ...]
-    directions: tuple[Optional[tuple[float, float]], ...]
-    turns_deg: tuple[float, ...]
-    turn_deg: float
+    moves_m: np.ndarray
+    turns: np.ndarray
     step_m: float
 
 
-def motion_of(actions: str, step_m: float, turn_deg: float) -> Motion:
-    """The motion of ``AUDITION.ACTIONS``: turn (forward, backward, left, right) or compass (up, down, left, right)."""
-    if actions == "turn":
-        turns = (0.0, 0.0, turn_deg, -turn_deg)
-        return Motion((step_m, -step_m, 0.0, 0.0), (None,) * 4, turns, turn_deg, step_m)
-    steps = ((0.0, step_m), (0.0, -step_m), (-step_m, 0.0), (step_m, 0.0))
-    # turns lead nowhere there, so none is planned
-    return Motion((0.0,) * 4, steps, (0.0,) * 4, 360.0, step_m)
+def motion_of(
+    actions: Sequence[tuple[str, str, int]], step_m: float, turn_deg: float, heading_deg: float
+) -> Motion:
+    """The motion of a kind of ``AUDITION.ACTIONS`` (see ``envs/audition/world.py``) from a heading on."""
+    count = round(360 / turn_deg)
+    moves_m = np.zeros((len(actions), count, 2))
+    for a, (_, kind, number) in enumerate(actions):
+        for h in range(count if kind != "turn" else 0):
+            angle = math.radians(number + (heading_deg + h * turn_deg if kind == "ahead" else 0))
+            moves_m[a, h] = step_m * math.cos(angle), step_m * math.sin(angle)
+    turns = np.array([number if kind == "turn" else 0 for _, kind, number in actions])
+    if not any(kind == "ahead" for _, kind, _ in actions):  # then headings lead nowhere else: one is enough
+        return Motion(moves_m[:, :1], np.zeros_like(turns), step_m)
+    return Motion(moves_m, turns, step_m)
 
 
 class _Layer(NamedTuple):
     """The states first reached by as many actions, N of them."""
 
     positions: np.ndarray  # [N, 2]
-    headings_deg: np.ndarray  # [N], relative to the first one
+    headings: np.ndarray  # [N] numbers
     found: np.ndarray  # [N] bits
     path_m: np.ndarray  # [N]
     parents: np.ndarray  # [N] rows of the layer before
@@ -61,7 +65,6 @@ class _Layer(NamedTuple):
 
 def plan_actions(
     start: Sequence[float],
-    heading_deg: float,
     sources: np.ndarray,
     radius_m: float,
     motion: Motion,
@@ -69,7 +72,7 @@ def plan_actions(
 ) -> Optional[list[int]]:
     """Few actions that bring the agent within ``radius_m`` of every source; None where none are found.
 
-    Of plans with as few actions, the one with the shortest path is taken.
+    Of the plans with as few actions that the search kept, it is the one with the shortest path.
 
     Args:
         start: ``[2]`` metres.
@@ -79,7 +82,7 @@ def plan_actions(
     cell = CELL * min(motion.step_m, radius_m)
     finest = cell * FINEST
     while cell >= finest:
-        search = _Search(heading_deg, sources, radius_m, motion, allowed, cell)
+        search = _Search(sources, radius_m, motion, allowed, cell)
         plan = search.run(np.asarray(start, dtype=float))
         if plan is not None:
             return plan
@@ -88,23 +91,15 @@ def plan_actions(
 
 
 class _Search:
-    def __init__(
-        self,
-        heading_deg: float,
-        sources: np.ndarray,
-        radius_m: float,
-        motion: Motion,
-        allowed: Allowed,
-        cell_m: float,
-    ):
-        self._heading_deg, self._motion, self._allowed, self._cell_m = heading_deg, motion, allowed, cell_m
+    def __init__(self, sources: np.ndarray, radius_m: float, motion: Motion, allowed: Allowed, cell_m: float):
+        self._motion, self._allowed, self._cell_m = motion, allowed, cell_m
         self._sources, self._radius_m = np.asarray(sources, dtype=float), radius_m
         self._all = (1 << len(sources)) - 1
         self._seen = np.empty(0, dtype=np.int64)  # sorted keys
 
     def run(self, start: np.ndarray) -> Optional[list[int]]:
         zero = np.zeros(1, dtype=int)
-        first = _Layer(start[None], np.zeros(1), zero, np.zeros(1), zero, zero)
+        first = _Layer(start[None], zero, zero, np.zeros(1), zero, zero)
         self._seen = self._keys(first)
         layers = [first]
         while len(layers[-1].found):
@@ -116,7 +111,7 @@ class _Search:
         return None
 
     def _next(self, layer: _Layer) -> _Layer:
-        parts = [self._after(layer, action) for action in range(len(self._motion.turns_deg))]
+        parts = [self._after(layer, action) for action in range(len(self._motion.turns))]
         every = _Layer(*(np.concatenate(arrays) for arrays in zip(*parts)))
         every = _take(every, np.argsort(every.path_m, kind="stable"))  # of equal keys the shortest path
         keys, rows = np.unique(self._keys(every), return_index=True)
@@ -125,31 +120,22 @@ class _Search:
         return _take(every, rows[new])
 
     def _after(self, layer: _Layer, action: int) -> _Layer:
-        motion = self._motion
-        direction = motion.directions[action]
-        if direction is None:
-            angle = np.deg2rad(self._heading_deg + layer.headings_deg)
-            step = motion.advances_m[action] * np.stack([np.cos(angle), np.sin(angle)], 1)
-        else:
-            step = np.broadcast_to(direction, layer.positions.shape)
-        moved = layer.positions + step
-        goes = np.abs(step).any(1) & self._allowed(layer.positions, moved)
+        step = self._motion.moves_m[action][layer.headings]
+        # rounded as the world does, so that plans end where they say
+        moved = (layer.positions + step).round(DECIMALS)
+        goes = step.any(1) & self._allowed(layer.positions, moved)
         positions = np.where(goes[:, None], moved, layer.positions)
-        path_m = layer.path_m + np.where(goes, np.hypot(*step.T), 0.0)
-        headings_deg = (layer.headings_deg + motion.turns_deg[action]) % 360
+        path_m = layer.path_m + np.where(goes, self._motion.step_m, 0.0)
+        headings = (layer.headings + self._motion.turns[action]) % self._motion.moves_m.shape[1]
         distances = np.linalg.norm(positions[:, None] - self._sources, axis=-1)  # [N, S]
         near = (distances <= self._radius_m - MARGIN_M) @ (1 << np.arange(len(self._sources)))
-        count = len(layer.found)
-        return _Layer(
-            positions, headings_deg, layer.found | near, path_m, np.arange(count), np.full(count, action)
-        )
+        parents, actions = np.arange(len(near)), np.full(len(near), action)
+        return _Layer(positions, headings, layer.found | near, path_m, parents, actions)
 
     def _keys(self, layer: _Layer) -> np.ndarray:
         cells = np.floor(layer.positions / self._cell_m).astype(np.int64) + (1 << 20)
-        headings = np.round(layer.headings_deg / self._motion.turn_deg).astype(np.int64)
-        headings %= max(1, round(360 / self._motion.turn_deg))
         key = (cells[:, 0] << 21) + cells[:, 1]
-        return ((key << 10) + headings << len(self._sources)) + layer.found
+        return ((key << 10) + layer.headings << len(self._sources)) + layer.found
 
 
 def _take(layer: _Layer, rows: np.ndarray) -> _Layer:

@@ -1,8 +1,9 @@
 """Short-time Fourier transform of the paper: n_fft 1023, hop 512, periodic Hann, centred, zero padding.
 
 One second at 16 kHz becomes 512 bins x 32 frames (DESIGN section 4). Nothing else in the package computes an
-STFT. On the CPU, where no gradient is asked for, the transforms run in scipy's pocketfft, which takes the
-awkward length 1023 = 3 * 11 * 31 about four times faster than torch's CPU backend; elsewhere in torch.
+STFT, save :mod:`audio_separation.audio.transform` for the audition tasks, whose rates and lengths are the config's.
+On the CPU, where no gradient is asked for, the transforms run in scipy's pocketfft, which takes the awkward length
+1023 = 3 * 11 * 31 about four times faster than torch's CPU backend; elsewhere in torch.
 """
 
 from __future__ import annotations

@@ -16,6 +16,9 @@ from audio_separation.errors import UserError
 from audio_separation.scenes.layout import paths_from_config
 
 CACHE_BYTES = 256 * 2**20  # of clips at the task's rate
+# FFTs of blocks that fit the processor's cache take a third of the time of one over the window
+BLOCK_TAPS = 4  # a block is so many times as long as the response
+LEAST_BLOCK = 1024  # samples
 
 
 class Sounds:
@@ -111,7 +114,12 @@ def hear(sounds: Sounds, clip: str, first: int, length: int, response: np.ndarra
     Returns:
         float32 ``[C, L]``; neighbouring windows of a loop join without a seam.
     """
-    past = response.shape[1] - 1
-    dry = sounds.window(clip, first + late - past, length + past)
-    size = next_fast_len(length + past, real=True)  # what wraps round falls into the past and is cut off
-    return irfft(rfft(dry, size) * rfft(response, size), size)[:, past : past + length]
+    taps = response.shape[1]
+    past = taps - 1
+    size = next_fast_len(min(max(BLOCK_TAPS * taps, LEAST_BLOCK), length + past), real=True)
+    fresh = size - past  # samples that a block adds; before them lies what wraps round
+    count = -(-length // fresh)
+    dry = sounds.window(clip, first + late - past, count * fresh + past)
+    blocks = rfft(np.lib.stride_tricks.sliding_window_view(dry, size)[::fresh])  # [N, F]
+    heard = irfft(blocks * rfft(response, size)[:, None], size)[..., past:]  # [C, N, fresh]
+    return heard.reshape(len(response), -1)[:, :length]

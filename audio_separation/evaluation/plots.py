@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -16,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from audio_separation.audio.stft import HOP, RATE
 from audio_separation.envs.rewards import REWARD_SCALE
 from audio_separation.envs.simulator import heading_vectors
+from audio_separation.evaluation.figures import draw_curve, finish, series
 from audio_separation.evaluation.results import episode_mean
 from audio_separation.scenes.graph import NavGraph
 
@@ -28,21 +26,6 @@ COLOURS = {  # told apart by colour-blind readers too
 }
 TIME_MAP = "viridis"
 DYNAMIC_RANGE_DB = 60.0  # of the spectrograms
-
-
-def png_bytes(figure: Figure) -> bytes:
-    """Draw a figure as PNG (in a notebook: ``IPython.display.Image(png_bytes(figure))``)."""
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(
-        buffer, format="png", dpi=110, bbox_inches="tight", facecolor="white"
-    )
-    return buffer.getvalue()
-
-
-def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png_bytes(figure))
 
 
 # ---- one episode ------------------------------------------------------------------------------------------
@@ -202,34 +185,6 @@ def spread_figure(episodes: Mapping[str, Sequence[Mapping[str, Any]]], metric: s
 
 
 # ---- training ---------------------------------------------------------------------------------------------
-def _series(metrics: Sequence[Mapping[str, float]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    rows = [(line["step"], line[key]) for line in metrics if key in line]
-    return (np.array([r[0] for r in rows]), np.array([r[1] for r in rows], dtype=float))
-
-
-def _smooth(values: np.ndarray) -> np.ndarray:
-    """Centred moving mean over a twentieth of the curve."""
-    width = max(1, len(values) // 20) | 1
-    kernel = np.ones(width)
-    return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
-
-
-def _curve(axes: Axes, metrics: Sequence[Mapping[str, float]], key: str, label: str, colour: str) -> None:
-    steps, values = _series(metrics, key)
-    if len(steps):
-        axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
-        axes.plot(steps, _smooth(values), color=colour, label=label)
-
-
-def _finish(figure: Figure, rows: Sequence[Axes], unit: str) -> Figure:
-    for axes in rows:
-        axes.grid(alpha=0.3)
-        axes.set_xlabel(unit)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=9)
-    return figure
-
-
 def learning_figure(
     metrics: Sequence[Mapping[str, float]], choice: Optional[Mapping[str, Any]] = None
 ) -> Figure:
@@ -241,20 +196,24 @@ def learning_figure(
     figure = Figure(figsize=(11, 6.5), layout="constrained")
     panels = figure.subplots(2, 2)
     reward, error, policy, validation = panels.ravel()
-    _curve(reward, metrics, "rollout/reward", "reward of an episode", COLOURS["refined"])
+    draw_curve(reward, *series(metrics, "rollout/reward"), "reward of an episode", COLOURS["refined"])
     reward.set_title("training: reward", fontsize=10)
-    _curve(error, metrics, "rollout/passive_stft_l2", "passive", COLOURS["passive"])
-    _curve(error, metrics, "rollout/refined_stft_l2", "refined, causal", COLOURS["refined_causal"])
+    draw_curve(error, *series(metrics, "rollout/passive_stft_l2"), "passive", COLOURS["passive"])
+    draw_curve(
+        error, *series(metrics, "rollout/refined_stft_l2"), "refined, causal", COLOURS["refined_causal"]
+    )
     error.set_title("training: STFT-L2 (lower is better)", fontsize=10)
-    _curve(policy, metrics, "policy/entropy", "entropy (nats)", "#009988")
-    _curve(policy, metrics, "policy/explained_variance", "explained variance of the critic", "#aa3377")
+    draw_curve(policy, *series(metrics, "policy/entropy"), "entropy (nats)", "#009988")
+    draw_curve(
+        policy, *series(metrics, "policy/explained_variance"), "explained variance of the critic", "#aa3377"
+    )
     policy.set_title("policy", fontsize=10)
     if choice is not None:
         _draw_validation(validation, choice)
     else:
         validation.set_axis_off()
         validation.text(0.5, 0.5, "not validated yet", ha="center", va="center", color="#777777")
-    return _finish(figure, panels.ravel().tolist(), "updates")
+    return finish(figure, panels.ravel().tolist(), "updates")
 
 
 def _draw_validation(axes: Axes, choice: Mapping[str, Any]) -> None:
@@ -277,7 +236,7 @@ def validation_figure(choice: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     _draw_validation(axes, choice)
-    return _finish(figure, [axes], "updates")
+    return finish(figure, [axes], "updates")
 
 
 def pretraining_figure(metrics: Sequence[Mapping[str, float]]) -> Figure:
@@ -285,13 +244,13 @@ def pretraining_figure(metrics: Sequence[Mapping[str, float]]) -> Figure:
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     panels = figure.subplots(1, 2)
     losses, validation = panels
-    _curve(losses, metrics, "separator/bin_loss", "binaural separator", COLOURS["passive"])
-    _curve(losses, metrics, "separator/mono_loss", "binaural to mono", COLOURS["refined_causal"])
+    draw_curve(losses, *series(metrics, "separator/bin_loss"), "binaural separator", COLOURS["passive"])
+    draw_curve(losses, *series(metrics, "separator/mono_loss"), "binaural to mono", COLOURS["refined_causal"])
     losses.set_title("pretraining: loss", fontsize=10)
     for name, colour in (("heard", COLOURS["passive"]), ("unheard", COLOURS["refined"])):
         for key, style, what in (("stft_l2", "-", "passive"), ("mixture_stft_l2", ":", "mixture")):
-            steps, values = _series(metrics, f"val_{name}/{key}")
+            steps, values = series(metrics, f"val_{name}/{key}")
             validation.plot(steps, values, style, color=colour, marker=".", label=f"{what}, {name}")
     validation.set_title("validation: STFT-L2 (lower is better)", fontsize=10)
     validation.set_ylim(bottom=0)
-    return _finish(figure, panels.ravel().tolist(), "steps")
+    return finish(figure, panels.ravel().tolist(), "steps")

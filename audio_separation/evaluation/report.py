@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any, Iterable, Optional, Sequence
 
 import numpy as np
-import soundfile
 from yacs.config import CfgNode
 
 from audio_separation.audio.stft import RATE
 from audio_separation.envs.simulator import BatchSimulator
 from audio_separation.evaluation import plots
 from audio_separation.evaluation.episodes import Player, episode_record
+from audio_separation.evaluation.figures import save_png
 from audio_separation.evaluation.recording import Recorder, Recording
+from audio_separation.evaluation.report_parts import (
+    html_page,
+    html_pictures,
+    html_record,
+    html_table,
+    whole_folder,
+    write_sounds,
+)
 from audio_separation.evaluation.scores import ScoreKeeper, dry_sources
 from audio_separation.evaluation.tables import score_rows
 from audio_separation.models.agent import Agent
 from audio_separation.scenes.episodes import Episode
 from audio_separation.training.logging import read_metrics
-from audio_separation.training.run_dir import writing
-
-PEAK = 0.9  # of full scale, of the loudest of the files that share a gain
 
 SOUNDS = {  # file -> what it is
     "mixture_stereo.wav": "what the agent's two ears heard",
@@ -68,10 +71,7 @@ def write_report(
     motion = Player(agent, small, config).play(chosen, [recorder, keeper])
     scores = keeper.finish()
 
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    with writing(folder):
-        temporary.mkdir(parents=True)
+    with whole_folder(folder) as temporary:
         sections = []
         for e, episode in enumerate(chosen):
             record = episode_record(episode, e, motion, scores, small)
@@ -80,8 +80,6 @@ def write_report(
             sections.append(_episode_section(name, record))
         curves = write_learning_curves(temporary, model_dir)
         (temporary / "report.html").write_text(_page(summary, curves, sections), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
 
 
 def _draw_episode(
@@ -92,8 +90,8 @@ def _draw_episode(
     way = np.array(record["positions_m"])[:, [0, 2]]
     sources = np.stack([graph.indices(row) for row in simulator.source_nodes(episode, len(way))])
     plan = plots.map_figure(graph, way, np.array(record["rotations_deg"]), sources, title)
-    plots.save_png(plan, folder / "map.png")
-    plots.save_png(plots.steps_figure(record, title), folder / "steps.png")
+    save_png(plan, folder / "map.png")
+    save_png(plots.steps_figure(record, title), folder / "steps.png")
     mags = recording.mags
     rows = {
         "mixture at the left ear": mags["mixture"][0],
@@ -102,11 +100,11 @@ def _draw_episode(
         "mono: passive estimate": mags["passive"][0],
         "mono: refined estimate": mags["refined"][0],
     }
-    plots.save_png(plots.spectrogram_figure(rows, title), folder / "spectrograms.png")
-    write_sounds(folder, recording)
+    save_png(plots.spectrogram_figure(rows, title), folder / "spectrograms.png")
+    write_recording(folder, recording)
 
 
-def write_sounds(folder: Path, recording: Recording) -> None:
+def write_recording(folder: Path, recording: Recording) -> None:
     """Write the files of :data:`SOUNDS`; the stereo files share one gain, the mono files another."""
     stereo = {
         "mixture_stereo.wav": recording.mixture,
@@ -119,10 +117,7 @@ def write_sounds(folder: Path, recording: Recording) -> None:
         "refined_mono_true_phase.wav": recording.refined_mono,
     }
     for group in (stereo, mono):
-        peak = max(float(np.abs(wave).max()) for wave in group.values())
-        for name, wave in group.items():
-            # soundfile wants [L, C]
-            soundfile.write(folder / name, wave.T * (PEAK / max(peak, 1e-6)), RATE, subtype="PCM_16")
+        write_sounds(folder, group, RATE)
 
 
 def write_learning_curves(folder: Path, model_dir: Path) -> list[str]:
@@ -135,7 +130,7 @@ def write_learning_curves(folder: Path, model_dir: Path) -> list[str]:
     metrics = _metrics(model_dir)
     if any("rollout/reward" in line for line in metrics):
         best = _read_json(model_dir / "best.json")
-        plots.save_png(plots.learning_figure(metrics, best), folder / "learning.png")
+        save_png(plots.learning_figure(metrics, best), folder / "learning.png")
         made.append("learning.png")
     run = _read_json(model_dir / "run.json") or {}
     passive = run.get("config", {}).get("TRAIN.PASSIVE_CHECKPOINT", "")
@@ -144,7 +139,7 @@ def write_learning_curves(folder: Path, model_dir: Path) -> list[str]:
     for place in places:
         metrics = _metrics(place)
         if any("separator/mono_loss" in line for line in metrics):
-            plots.save_png(plots.pretraining_figure(metrics), folder / "pretraining.png")
+            save_png(plots.pretraining_figure(metrics), folder / "pretraining.png")
             made.append("pretraining.png")
             break
     return made
@@ -167,9 +162,7 @@ def _episode_section(name: str, record: dict[str, Any]) -> str:
         for file, meaning in SOUNDS.items()
     )
     heard = ", ".join(record["sounds"])
-    pictures = "\n".join(
-        f'<img src="{name}/{file}.png" alt="{file}">' for file in ("map", "steps", "spectrograms")
-    )
+    pictures = html_pictures(f"{name}/{file}.png" for file in ("map", "steps", "spectrograms"))
     return (
         f"<h2>{html.escape(record['scene'])}, episode {html.escape(record['episode_id'])}</h2>\n"
         f"<p>Target: {html.escape(record['target_class'])}. Sources: {html.escape(heard)} (target first).</p>\n"
@@ -178,34 +171,15 @@ def _episode_section(name: str, record: dict[str, Any]) -> str:
 
 
 def _page(summary: dict[str, Any], curves: Iterable[str], sections: Iterable[str]) -> str:
-    rows = score_rows(summary["methods"])
-    cells = "\n".join(
-        "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
-        for tag, row in zip(["th"] + ["td"] * len(rows), rows)
-    )
-    record, skipped = summary["record"], summary["skipped"]
+    skipped = summary["skipped"]
     title = f"{summary['agent']}, {summary['checkpoint']}, {summary['split']}"
-    pictures = "\n".join(f'<img src="{name}" alt="{name}">' for name in curves)
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>
-<style>
-body {{ font-family: sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }}
-table {{ border-collapse: collapse; margin: 1rem 0; }}
-td, th {{ padding: .3rem .8rem; border-bottom: 1px solid #ddd; text-align: left; }}
-img {{ max-width: 100%; display: block; margin: 1rem 0; }}
-code {{ background: #f3f3f3; padding: .1rem .3rem; }}
-</style></head><body>
-<h1>{html.escape(title)}</h1>
-<p>{summary["episodes"]} episodes; means with half widths of 95 % confidence intervals over episodes.
+    body = f"""<p>{summary["episodes"]} episodes; means with half widths of 95 % confidence intervals over episodes.
 {skipped["silent_seconds"]} of {skipped["seconds"]} seconds have a silent target and no score in dB;
 {skipped["rirs"]} impulse responses are missing.</p>
-<table>{cells}</table>
+{html_table(score_rows(summary["methods"]))}
 <p>STFT-L2 and SI-SDR judge mono magnitudes with the target's true phase. The binaural SI-SDR is free of any
 oracle: the masked mixture against the target's own sound at each ear.</p>
-{pictures}
+{html_pictures(curves)}
 {chr(10).join(sections)}
-<h2>Record</h2>
-<p>Commit <code>{html.escape(record["commit"])}</code>, seed {record["seed"]},
-command <code>{html.escape(" ".join(record["command"]))}</code></p>
-</body></html>
-"""
+{html_record(summary["record"])}"""
+    return html_page(title, body)

@@ -30,7 +30,7 @@ class MetricWriter:
             with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 for name in ("metrics.jsonl", "timing.jsonl"):
-                    _drop_after(folder / name, step)
+                    drop_after(folder / name, step)
                 self._board = SummaryWriter(str(folder / "tb"), purge_step=step + 1)
 
     def write(self, step: int, metrics: dict[str, float], timing: Optional[dict[str, float]] = None) -> None:
@@ -51,13 +51,14 @@ class MetricWriter:
             self._board.close()
 
 
-def _drop_after(path: Path, step: int) -> None:
+def drop_after(path: Path, step: int, key: str = "step") -> None:
+    """Drop the JSON lines of ``path`` whose ``key`` lies after ``step``, which a killed run has left."""
     if not path.exists():
         return
     kept = []
     for line in path.read_text().splitlines():
         try:
-            if json.loads(line)["step"] <= step:
+            if json.loads(line)[key] <= step:
                 kept.append(line)
         except ValueError:  # the half line of a killed run
             continue
@@ -65,5 +66,6 @@ def _drop_after(path: Path, step: int) -> None:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Read a JSON-lines file of metrics."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    """Read a JSON-lines file of metrics, without the half line at its end that a run leaves when it is killed."""
+    whole, _, _ = path.read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]

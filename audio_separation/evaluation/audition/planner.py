@@ -12,6 +12,7 @@ import math
 from typing import Callable, NamedTuple, Optional, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 CELL = 0.25  # of a step, and of the radius where that is smaller
 FINEST = 1 / 16  # of CELL, that the search goes down to where it has found no way
@@ -64,7 +65,7 @@ class _Layer(NamedTuple):
 
 
 def plan_actions(
-    start: Sequence[float],
+    start: ArrayLike,
     sources: np.ndarray,
     radius_m: float,
     motion: Motion,

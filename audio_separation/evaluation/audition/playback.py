@@ -1,0 +1,281 @@
+"""Playback of an audition episode: what is kept of it, its sound files, and its part of the report's page.
+
+The page needs nothing but itself and the WAV files beside it. It draws the floor as SVG; ``playback.js`` moves the agent
+in step with the sound, which lasts ``step_seconds`` for each observation.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+from typing import Any, Mapping, NamedTuple, Optional
+
+import numpy as np
+
+from audio_separation.envs.audition.env import AuditionEnv
+from audio_separation.envs.audition.world import Pose, ear_points
+from audio_separation.evaluation.report_parts import write_sounds
+
+SCRIPT = Path(__file__).with_name("playback.js")
+MIXTURE = "mixture.wav"
+EAR_NAMES = {"lateral": ("left", "right"), "heading": ("front", "back")}
+EAR_COLOURS = ("#0077bb", "#cc3311")
+SOURCE_COLOUR = "#ee7733"
+STYLE = f"""
+.playback {{ display: flex; flex-wrap: wrap; gap: 1.5rem; align-items: flex-start; margin: 1rem 0; }}
+.playback > div {{ flex: 1 1 24rem; }}
+.playback svg {{ width: 100%; max-height: 34rem; }}
+.playback input[type=range] {{ width: 100%; }}
+.playback audio {{ width: 100%; }}
+.playback .facts {{ min-height: 4.2em; }}
+.playback td, .playback th {{ padding: .15rem .6rem; }}
+.playback td:nth-child(n+2) {{ font-variant-numeric: tabular-nums; }}
+.playback tr.taken td {{ font-weight: bold; }}
+.floor {{ fill: #f7f7f7; stroke: #222; stroke-width: .06; stroke-linejoin: miter; }}
+.whole {{ fill: none; stroke: #bbb; stroke-width: .03; }}
+.gone {{ fill: none; stroke: #222; stroke-width: .06; stroke-linejoin: round; }}
+.reach {{ fill: none; stroke: {SOURCE_COLOUR}; stroke-width: .03; stroke-dasharray: .1 .08; }}
+.source {{ fill: {SOURCE_COLOUR}; stroke: #222; stroke-width: .03; }}
+.off .source {{ fill: #fff; stroke: #888; }}
+.off .reach {{ stroke: #bbb; }}
+.cross {{ stroke: #888; stroke-width: .05; visibility: hidden; }}
+.off .cross {{ visibility: visible; }}
+.head {{ fill: #fff; stroke: #222; stroke-width: .035; }}
+.nose {{ fill: #222; }}
+.playback text {{ font-size: .26px; fill: #222; }}
+"""
+
+
+class AuditionRecording(NamedTuple):
+    """A whole episode of T actions. Observation t is what the agent hears before action t, or at the end.
+
+    Attributes:
+        number: of the episode in its split.
+        corners: ``[K, 2]`` of the room, metres.
+        sources: ``[S, 2]`` metres.
+        clips: S names of what they play.
+        positions: ``[T + 1, 2]`` of the agent, metres.
+        headings_deg: ``[T + 1]``.
+        active: bool ``[T + 1, S]``, which sources sound.
+        actions: T.
+        rewards: T times reward term -> value.
+        audio: float32 ``[T + 1, 2, L]``, the observations.
+        separated: float32 ``[T + 1, S, L]``; None without a separator.
+        q_values: ``[T, A]``, before each action; None without a Q-network.
+        action_names: A.
+        rate_hz: of the sounds.
+        step_seconds: length of an observation.
+        radius_m: a source is turned off by coming this near.
+        ears: ``[2, 2]``, places of the ears of an agent at the origin that faces +x.
+        ear_names: of the two channels.
+    """
+
+    number: int
+    corners: np.ndarray
+    sources: np.ndarray
+    clips: tuple[str, ...]
+    positions: np.ndarray
+    headings_deg: np.ndarray
+    active: np.ndarray
+    actions: tuple[int, ...]
+    rewards: list[dict[str, float]]
+    audio: np.ndarray
+    separated: Optional[np.ndarray]
+    q_values: Optional[np.ndarray]
+    action_names: tuple[str, ...]
+    rate_hz: int
+    step_seconds: float
+    radius_m: float
+    ears: np.ndarray
+    ear_names: tuple[str, str]
+
+    @property
+    def found_at(self) -> list[Optional[int]]:
+        """For each source the number of actions after which it was off; None where it sounds to the end."""
+        return [None if column[-1] else int(np.argmin(column)) for column in self.active.T]
+
+
+class Recorder:
+    """Collects an :class:`AuditionRecording`: :meth:`begin`, :meth:`add` after every action, :meth:`finish`."""
+
+    def begin(
+        self,
+        env: AuditionEnv,
+        number: int,
+        observation: Mapping[str, np.ndarray],
+        info: Mapping[str, Any],
+        waves: Optional[np.ndarray] = None,
+    ) -> None:
+        """Keep the first observation of episode ``number`` and its separated sources ``[S, L]``."""
+        self._env, self._number = env, number
+        self._audio, self._infos, self._waves = [observation["audio"]], [info], [waves]
+        self._actions: list[int] = []
+        self._q_values: list[Optional[np.ndarray]] = []
+
+    def add(
+        self,
+        action: int,
+        observation: Mapping[str, np.ndarray],
+        info: Mapping[str, Any],
+        q_values: Optional[np.ndarray] = None,
+        waves: Optional[np.ndarray] = None,
+    ) -> None:
+        """Keep an action, the values ``[A]`` that it was chosen by, and the observation that it led to."""
+        self._actions.append(int(action))
+        self._q_values.append(q_values)
+        self._audio.append(observation["audio"])
+        self._infos.append(info)
+        self._waves.append(waves)
+
+    def finish(self) -> AuditionRecording:
+        """The episode so far."""
+        world = self._env.world
+        settings, episode = world.settings, world.episode
+        return AuditionRecording(
+            number=self._number,
+            corners=np.array(episode.plan.corners),
+            sources=np.array(episode.sources),
+            clips=tuple(episode.clips),
+            positions=np.stack([info["position"] for info in self._infos]),
+            headings_deg=np.array([info["heading_deg"] for info in self._infos]),
+            active=np.stack([info["active"] for info in self._infos]),
+            actions=tuple(self._actions),
+            rewards=[dict(info["reward_terms"]) for info in self._infos[1:]],
+            audio=np.stack(self._audio),
+            separated=_stack(self._waves),
+            q_values=_stack(self._q_values),
+            action_names=tuple(name for name, _, _ in world.actions),
+            rate_hz=settings.RATE,
+            step_seconds=world.length / settings.RATE,
+            radius_m=settings.RADIUS_M,
+            ears=np.array(ear_points(Pose(np.zeros(2), 0.0), settings)),
+            ear_names=EAR_NAMES[settings.EARS],
+        )
+
+
+def _stack(parts: list[Optional[np.ndarray]]) -> Optional[np.ndarray]:
+    given = [part for part in parts if part is not None]
+    if given and len(given) != len(parts):
+        raise ValueError(f"values were recorded for {len(given)} of {len(parts)} steps, expected all or none")
+    return np.stack(given) if given else None
+
+
+# ---- sound --------------------------------------------------------------------------------------------
+def write_waves(folder: Path, recording: AuditionRecording) -> dict[str, str]:
+    """Write the steps joined, ``(T + 1) * L`` samples a file, all with one gain.
+
+    Returns:
+        file -> what it is, the mixture first.
+    """
+    waves = {MIXTURE: np.concatenate(list(recording.audio), axis=-1)}
+    meanings = {MIXTURE: "mixture: what the two ears heard"}
+    if recording.separated is not None:
+        for s, wave in enumerate(np.concatenate(list(recording.separated), axis=-1)):
+            waves[f"separated_{s + 1}.wav"] = wave[None]
+            meanings[f"separated_{s + 1}.wav"] = f"separated output {s + 1} (both ears' mean)"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_sounds(folder, waves, recording.rate_hz)
+    return meanings
+
+
+# ---- the page -----------------------------------------------------------------------------------------
+def playback_data(recording: AuditionRecording) -> dict[str, Any]:
+    """What the script of the page needs: the recording without its sounds, as plain data."""
+    r = recording
+    return {
+        "positions_m": r.positions.tolist(),
+        "headings_deg": r.headings_deg.tolist(),
+        "active": r.active.tolist(),
+        "actions": list(r.actions),
+        "action_names": list(r.action_names),
+        "rewards": r.rewards,
+        "q_values": None if r.q_values is None else r.q_values.tolist(),
+        "distances_m": np.hypot(*(r.positions[:, None] - r.sources[None]).transpose(2, 0, 1)).tolist(),
+        "step_seconds": r.step_seconds,
+    }
+
+
+def playback_section(folder: str, recording: AuditionRecording, sounds: Mapping[str, str]) -> str:
+    """The player of an episode.
+
+    Args:
+        folder: of its sound files, relative to the page.
+        sounds: file -> what it is, see :func:`write_waves`.
+    """
+    # a "<" cannot end the script element early when it is written as an escape
+    data = json.dumps(playback_data(recording), allow_nan=False).replace("<", "\\u003c")
+    where = html.escape(folder)
+    options = "".join(
+        f'<option value="{where}/{html.escape(file)}">{html.escape(meaning)}</option>'
+        for file, meaning in sounds.items()
+    )
+    last = len(recording.actions)
+    values = "" if recording.q_values is None else '<table data-part="values"></table>'
+    return f"""<div class="playback">
+<script type="application/json">{data}</script>
+<div>{floor_svg(recording)}
+<p>{_legend(recording)}</p></div>
+<div>
+<p><button type="button" data-part="play">Play</button>
+<label>Sound <select data-part="sound">{options}</select></label>
+<label>Speed <select data-part="speed"><option value="1">1×</option><option value="2">2×</option>
+<option value="4">4×</option></select></label></p>
+<input type="range" min="0" max="{last}" value="0" step="1" data-part="slider" aria-label="observation">
+<audio controls preload="auto" src="{where}/{MIXTURE}" data-part="audio"></audio>
+<p class="facts" data-part="facts"></p>
+<table data-part="terms"></table>
+{values}
+</div></div>"""
+
+
+def _legend(recording: AuditionRecording) -> str:
+    ears = ", ".join(
+        f'<span style="color:{colour}">&#9679;</span> {name} ear'
+        for colour, name in zip(EAR_COLOURS, recording.ear_names)
+    )
+    return (
+        f'<span style="color:{SOURCE_COLOUR}">&#9679;</span> source that sounds; &#8855; turned off; dashed: '
+        f"turned off from within {recording.radius_m:g} m; agent with nose, {ears}; black: the way so far"
+    )
+
+
+def floor_svg(recording: AuditionRecording, observation: int = 0) -> str:
+    """The room from above as SVG in metres, with the agent as it is at ``observation``; it needs no script."""
+    r = recording
+    (left, low), (right, high) = r.corners.min(0), r.corners.max(0)
+    margin = 0.4
+    view = (left - margin, -high - margin, right - left + 2 * margin, high - low + 2 * margin + 0.5)
+    x, y = r.positions[observation]
+    sources = "".join(
+        f'<g data-source="{s}" class="{"on" if r.active[observation, s] else "off"}" '
+        f'transform="translate({place[0]:.3f} {place[1]:.3f})"><circle class="reach" r="{r.radius_m:g}"/>'
+        '<circle class="source" r=".15"/><path class="cross" d="M-.1 -.1L.1 .1M-.1 .1L.1 -.1"/></g>'
+        for s, place in enumerate(r.sources)
+    )
+    names = "".join(
+        f'<text x="{place[0]:.3f}" y="{-place[1] - 0.24:.3f}" text-anchor="middle">{s + 1}: '
+        f"{html.escape(r.clips[s])}</text>"
+        for s, place in enumerate(r.sources)
+    )
+    ears = "".join(
+        f'<circle r=".06" cx="{ear[0]:.3f}" cy="{ear[1]:.3f}" fill="{colour}"/>'
+        for ear, colour in zip(r.ears, EAR_COLOURS)
+    )
+    return f"""<svg viewBox="{" ".join(f"{v:.3f}" for v in view)}" role="img" aria-label="the room from above">
+<g transform="scale(1 -1)">
+<polygon class="floor" points="{_points(r.corners)}"/>
+<polyline class="whole" points="{_points(r.positions)}"/>
+<polyline class="gone" data-part="way" points="{_points(r.positions[: observation + 1])}"/>
+{sources}
+<g data-part="agent" transform="translate({x:.3f} {y:.3f}) rotate({r.headings_deg[observation]:g})">
+<path class="nose" d="M.1 .09L.3 0L.1 -.09Z"/><circle class="head" r="{np.hypot(*r.ears[0]):.3f}"/>{ears}</g>
+</g>
+{names}
+<path d="M{left:.3f} {-low + 0.4:.3f}h1m0 -.06v.12m-1 0v-.12" stroke="#222" stroke-width=".03"/>
+<text x="{left + 1.1:.3f}" y="{-low + 0.48:.3f}">1 m</text>
+</svg>"""
+
+
+def _points(places: np.ndarray) -> str:
+    return " ".join(f"{x:.3f},{y:.3f}" for x, y in places)

@@ -31,13 +31,12 @@ from audio_separation.evaluation.selection import (
     best_checkpoint,
     check_metric,
     choose_best,
-    link_best,
     numbered_checkpoints,
 )
 from audio_separation.evaluation.tables import format_estimate, score_rows, text_table
 from audio_separation.models.agent import Agent
 from audio_separation.training import distributed
-from audio_separation.training.checkpoint import load_checkpoint
+from audio_separation.training.checkpoint import link_best, load_checkpoint
 from audio_separation.training.distributed import World
 from audio_separation.training.run_dir import StopRequest, writing
 

@@ -1,17 +1,14 @@
-"""Choosing the best checkpoint from validation results, and the link that the test follows."""
+"""Choosing the best checkpoint from validation results, and finding it again."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
 from audio_separation.errors import UserError
 from audio_separation.evaluation.results import read_summary
 from audio_separation.evaluation.scores import EXTRA_METRICS, METRICS
-from audio_separation.training.run_dir import write_json
 
 
 def checkpoint_number(path: Path) -> int:
@@ -115,19 +112,3 @@ def read_candidates(folder: Path) -> list[dict[str, Any]]:
     if not found:
         raise UserError(f"{folder} holds no results of checkpoints; validate with EVAL.CHECKPOINT all first")
     return [read_summary(path) for path in sorted(found, key=checkpoint_number)]
-
-
-def link_best(model_dir: Path, choice: dict[str, Any]) -> None:
-    """Write ``best.json`` and make ``best.pth`` lead to the chosen checkpoint, each at one stroke.
-
-    A link where the file system has them, else a copy.
-    """
-    target, link = Path(choice["checkpoint"]), model_dir / "best.pth"
-    temporary = model_dir / f".best.pth.{os.getpid()}.tmp"
-    temporary.unlink(missing_ok=True)
-    try:
-        temporary.symlink_to(target)
-    except OSError:
-        shutil.copyfile(model_dir / target, temporary)
-    os.replace(temporary, link)
-    write_json(model_dir / "best.json", choice)

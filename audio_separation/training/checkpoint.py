@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Iterable, Optional
@@ -15,6 +16,7 @@ from audio_separation.models.foreign import read_torch_file
 from audio_separation.models.pickle_program import Damaged, Refused
 from audio_separation.training import distributed
 from audio_separation.training.distributed import World
+from audio_separation.training.run_dir import write_json
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -92,6 +94,22 @@ def load_state(path: Path, world: World) -> Optional[dict[str, Any]]:
             "put --model-dir on a file system that all nodes share, or copy it to the node of rank 0"
         )
     return distributed.from_main(lambda: load_checkpoint(path)) if found else None
+
+
+def link_best(model_dir: Path, choice: dict[str, Any]) -> None:
+    """Write ``best.json`` and make ``best.pth`` lead to the chosen checkpoint, each at one stroke.
+
+    A link where the file system has them, else a copy.
+    """
+    target, link = Path(choice["checkpoint"]), model_dir / "best.pth"
+    temporary = model_dir / f".best.pth.{os.getpid()}.tmp"
+    temporary.unlink(missing_ok=True)
+    try:
+        temporary.symlink_to(target)
+    except OSError:
+        shutil.copyfile(model_dir / target, temporary)
+    os.replace(temporary, link)
+    write_json(model_dir / "best.json", choice)
 
 
 def restore(module: nn.Module, content: dict[str, Any], key: str, path: Path) -> None:

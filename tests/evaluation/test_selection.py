@@ -8,12 +8,8 @@ import pytest
 from eval_fakes import load
 
 from audio_separation.errors import UserError
-from audio_separation.evaluation.selection import (
-    best_checkpoint,
-    choose_best,
-    link_best,
-    numbered_checkpoints,
-)
+from audio_separation.evaluation.selection import best_checkpoint, choose_best, numbered_checkpoints
+from audio_separation.training.checkpoint import link_best
 
 
 def summary(number: int, stft_l2: float, si_sdr_db: float) -> dict:

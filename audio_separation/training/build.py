@@ -8,32 +8,17 @@ from typing import Callable, Protocol
 from yacs.config import CfgNode
 
 from audio_separation.errors import UserError
-from audio_separation.training.active import ActiveTrainer
 from audio_separation.training.distributed import World
-from audio_separation.training.passive import PassiveTrainer
 from audio_separation.training.run_dir import StopRequest
+
+TRAINERS = ("passive", "active", "dqn", "separator")
 
 
 class Trainer(Protocol):
-    """What trains to the end, or until it is asked to stop."""
+    """What every trainer does."""
 
     def run(self, stop: StopRequest) -> int:
-        """Train; returns the exit status (0, or that of the signal that stopped it)."""
-        ...
-
-
-def _separator_trainer(config: CfgNode, model_dir: Path, world: World) -> Trainer:
-    # imported here: it needs pyroomacoustics, which the near-target task does not
-    from audio_separation.training.separator import SeparatorTrainer
-
-    return SeparatorTrainer(config, model_dir, world)
-
-
-TRAINERS: dict[str, Callable[[CfgNode, Path, World], Trainer]] = {
-    "passive": PassiveTrainer,
-    "active": ActiveTrainer,
-    "separator": _separator_trainer,
-}
+        """Train to the end or to a signal; returns the exit status."""
 
 
 def build_trainer(config: CfgNode, model_dir: str, world: World) -> Trainer:
@@ -44,4 +29,23 @@ def build_trainer(config: CfgNode, model_dir: str, world: World) -> Trainer:
     """
     if config.TRAINER not in TRAINERS:
         raise UserError(f"TRAINER is {config.TRAINER!r}; expected one of {', '.join(TRAINERS)}")
-    return TRAINERS[config.TRAINER](config, Path(model_dir), world)
+    return _trainer_class(config.TRAINER)(config, Path(model_dir), world)
+
+
+def _trainer_class(name: str) -> Callable[[CfgNode, Path, World], Trainer]:
+    # imported when asked for: rooms and navigation graphs need different libraries
+    if name == "passive":
+        from audio_separation.training.passive import PassiveTrainer
+
+        return PassiveTrainer
+    if name == "active":
+        from audio_separation.training.active import ActiveTrainer
+
+        return ActiveTrainer
+    if name == "dqn":
+        from audio_separation.training.dqn import DqnTrainer
+
+        return DqnTrainer
+    from audio_separation.training.separator import SeparatorTrainer
+
+    return SeparatorTrainer

@@ -25,6 +25,7 @@ from audio_separation.training.logging import MetricWriter
 from audio_separation.training.run_dir import Progress, StopRequest, claim_run_dir, plain_config
 from audio_separation.training.separator_data import Places, draw_examples
 from audio_separation.training.separator_loss import l1_loss, si_sdr_loss
+from audio_separation.training.separator_weights import load_separator_weights
 
 TRAINING, VALIDATION = 0, 1  # second word of the seeds of examples
 BEST = "val_unheard/si_sdr_improvement_db"
@@ -62,6 +63,9 @@ class SeparatorTrainer:
     def run(self, stop: StopRequest) -> int:
         """Train to ``PRETRAIN.NUM_STEPS``; returns the exit status (0, or that of the signal that stopped it)."""
         state = load_state(self.dir / "state.pth", self.world)
+        checkpoint = self.config.AUDITION.SEPARATOR.CHECKPOINT
+        if state is None and checkpoint:
+            load_separator_weights(self.separator, Path(checkpoint), self.config)
         claim_run_dir(self.dir, self.config)
         self._resume(state)
         settings = self.settings

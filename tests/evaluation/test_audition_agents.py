@@ -40,7 +40,7 @@ def test_the_oracle_always_arrives_with_few_steps(tiny, shape, actions):
     config = audition_config(tiny, AUDITION__ROOM__SHAPE=shape, AUDITION__ACTIONS=actions)
     env = build_env(config, "val")
     oracle, shares = OracleActor(), []
-    for number in range(8):
+    for number in range(6):
         world = env.world
         world.reset(env.episode(number))
         ended = terminated = False
@@ -59,7 +59,7 @@ def test_the_oracle_always_arrives_with_few_steps(tiny, shape, actions):
 
 def test_plans_of_the_oracle_hold_in_the_world(tiny):
     env = build_env(audition_config(tiny, AUDITION__SOURCES=3, AUDITION__ROOM__SHAPE="random"), "test")
-    for number in range(6):
+    for number in range(4):
         world = env.world
         world.reset(env.episode(number))
         plan = plan_episode(world, number)

@@ -25,7 +25,7 @@ from audio_separation.evaluation.audition.results import build_summary, find_res
 from audio_separation.evaluation.audition.rollout import Slot, open_slots, play_episodes
 from audio_separation.evaluation.audition.scores import SeparationKeeper
 from audio_separation.evaluation.results import Checkpoint, identify, results_folder, write_results
-from audio_separation.evaluation.selection import checkpoint_number
+from audio_separation.evaluation.selection import best_checkpoint, checkpoint_number
 from audio_separation.evaluation.tables import format_estimate, text_table
 from audio_separation.models.audition.agent import AuditionAgent
 from audio_separation.models.audition.build import build_agent
@@ -86,7 +86,7 @@ def find_checkpoints(wanted: str, model_dir: Path) -> list[Path]:
     if wanted == "best":
         if not (model_dir / "best.pth").is_file():
             raise UserError(f"model dir {model_dir} has no best.pth; train first: {TRAIN} {model_dir}")
-        return [model_dir / "best.pth"]
+        return [best_checkpoint(model_dir)]
     for path in (Path(wanted), model_dir / wanted):
         if path.is_file():
             return [path]

@@ -129,8 +129,9 @@ class ObservationStore:
     def _check_folder(self, shapes: Mapping[str, tuple[int, ...]], fresh: bool) -> None:
         assert self._folder is not None
         with _writing(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            found = sorted(path.name for path in self._folder.iterdir())
+            if fresh:
+                self._folder.mkdir(parents=True, exist_ok=True)
+            found = sorted(path.name for path in self._folder.iterdir()) if self._folder.exists() else []
         own = [] if fresh else sorted(self._path(name).name for name in shapes)
         if fresh and found:
             raise UserError(

@@ -37,25 +37,30 @@ class Separator(nn.Module):
 
 
 class WaveSeparator(Separator):
-    """A separator that estimates waves; its masks are the shares that the waves have in their magnitudes' sum.
+    """A separator that estimates waves; its masks are the shares that the waves have in the sum of their magnitudes.
 
-    The published AuralNav divides a wave's magnitude by the mixture's, which has no upper bound where sounds cancel.
+    The mixture is brought to an RMS of 1 for it, and its waves back to the mixture's level. (The published AuralNav
+    divides a wave's magnitude by the mixture's for a mask, which has no upper bound where sounds cancel.)
     """
 
     def masks(self, mix: Tensor, mix_stft: Tensor) -> Tensor:
-        """As :meth:`Separator.masks`; even shares where all waves are silent."""
-        # the network's level does not matter to shares, so SILENCE_RMS is far below what is heard
-        magnitudes = self.stft(self.waves(mix)).abs() + SILENCE_RMS
+        """As :meth:`Separator.masks`, from ``mix`` alone; even shares where all waves are silent."""
+        magnitudes = self.stft(self.separate(mix / _level(mix)).float()).abs() + SILENCE_RMS
         return magnitudes / magnitudes.sum(1, keepdim=True)
 
     def waves(self, mix: Tensor) -> Tensor:
-        """As :meth:`Separator.waves`. The mixture is brought to an RMS of 1, and the waves back to its level."""
-        level = mix.square().mean((1, 2), keepdim=True).add(SILENCE_RMS**2).sqrt()  # [B, 1, 1]
+        """As :meth:`Separator.waves`."""
+        level = _level(mix)
         return self.separate(mix / level).float() * level
 
     def separate(self, mix: Tensor) -> Tensor:
         """Waves ``[B, S, L]`` of a mixture ``[B, 2, L]`` whose RMS is 1."""
         raise NotImplementedError
+
+
+def _level(mix: Tensor) -> Tensor:
+    """RMS of ``[B, 2, L]``, never 0, ``[B, 1, 1]``."""
+    return mix.square().mean((1, 2), keepdim=True).add(SILENCE_RMS**2).sqrt()
 
 
 def require_ears(mix: Tensor) -> None:

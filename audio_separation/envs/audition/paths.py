@@ -72,8 +72,7 @@ class Paths:
         reached; the sources may be reached in any order. A path enters a source's disc at its circle. The circles
         are taken at ``CIRCLE_POINTS`` points each, and of the shortest way over one point of each circle, in the
         best order, what the true points may differ from those is subtracted: 2 n - 1 times pi radius / points
-        for n sources, 2.6 cm for two and half a metre. So the value is a lower bound, and less than twice that
-        below the exact one.
+        for n sources, 2.6 cm for two and half a metre. So the value is a lower bound, a few centimetres too low.
         """
         left = [s for s in sources if math.dist(start, s) > radius_m]
         if not left:

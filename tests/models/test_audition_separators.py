@@ -138,6 +138,20 @@ def test_global_norm_has_one_mean_and_variance() -> None:
         )
 
 
+def test_paths_go_along_the_chunks_then_across_and_add_their_input() -> None:
+    separator = _separator("dprnn", 2)
+    seen: list[torch.Tensor] = []
+    for path in separator.paths:
+        torch.nn.init.zeros_(path.norm.weight)  # a path whose norm gives zeros must hand on its input
+        path.lstm.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    separator.waves(_mix(3))
+    along, across = seen[0].unflatten(0, (3, -1)), seen[1].unflatten(0, (3, -1))  # [B, C, K, D], [B, K, C, D]
+    assert along.shape[2] == LITTLE.chunk and along.shape[1] != LITTLE.chunk
+    torch.testing.assert_close(across, along.transpose(1, 2))
+    torch.testing.assert_close(seen[2], seen[0])
+    assert len(seen) == 2 * LITTLE.blocks
+
+
 def test_frames_of_the_filterbank_cover_every_sample() -> None:
     separator = _separator("dprnn", 1)
     with torch.no_grad():  # a filterbank that passes the left ear on, and masks of one half

@@ -195,3 +195,16 @@ def test_mistakes_are_told(tiny, config, tmp_path, trained):
             audition_config(tiny, EVAL__NAME="wide", AUDITION__QNET__HIDDEN="[9]", **TEST),
             trained,
         )
+
+
+def test_a_report_is_added_to_a_finished_result(tiny, trained, scripted):
+    for folder, agent, name in ((trained, "policy", "ckpt.2"), (scripted, "oracle", "oracle")):
+        place = folder / f"eval/test_{agent}" / name
+        before = (place / "summary.json").read_bytes()
+        config = audition_config(tiny, **{**TEST, "EVAL__AGENT": agent, "EVAL__REPORT_EPISODES": 2})
+        assert run(config, folder) == 0
+        assert (place / "summary.json").read_bytes() == before
+        page = (place / "report/report.html").read_text()
+        assert page.count('class="playback"') == 2
+        assert (place / "report/episode_0001/mixture.wav").exists()
+        assert (place / "report/episode_0001/separated_1.wav").exists() == (agent == "policy")

@@ -7,11 +7,13 @@ those of :mod:`audio_separation.evaluation.audition.scores`.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
 from yacs.config import CfgNode
 
+from audio_separation.errors import UserError
 from audio_separation.evaluation.results import FREE_EVAL_SECTIONS, Checkpoint, find_finished
 from audio_separation.evaluation.stats import mean_ci
 from audio_separation.training.run_dir import run_record
@@ -61,3 +63,16 @@ def find_result(folder: Path, config: CfgNode, checkpoint: Checkpoint) -> Option
     # an action that is drawn depends on the last epsilon
     held = () if config.EVAL.DETERMINISTIC else ("DQN.EPSILON_END",)
     return find_finished(folder, config, checkpoint, FREE_SECTIONS, held)
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """Read the records of all episodes in a folder of results.
+
+    Raises:
+        UserError: where they are missing or damaged.
+    """
+    path = folder / "episodes.json"
+    try:
+        return list(json.loads(path.read_text())["episodes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is missing or damaged; delete {folder} and evaluate again") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,9 @@ from yacs.config import CfgNode
 from audio_separation.envs.audition.build import build_env
 from audio_separation.envs.audition.env import AuditionEnv
 from audio_separation.evaluation.audition.agents import Actor, Turn
+from audio_separation.evaluation.audition.recording import AuditionRecording, Recorder
 from audio_separation.evaluation.audition.scores import SeparationKeeper, Way, navigation_scores
+from audio_separation.models.audition.agent import AuditionAgent
 from audio_separation.training.run_dir import Progress, StopRequest
 
 
@@ -130,3 +132,34 @@ def episode_record(slot: Slot, keeper: SeparationKeeper) -> dict[str, Any]:
         "shortest_path_m": round(way.shortest_m, 4),
         "scores": keeper.take(slot.number, navigation_scores(way)),
     }
+
+
+@torch.no_grad()
+def record_episode(
+    slot: Slot, record: Mapping[str, Any], agent: Optional[AuditionAgent], device: torch.device
+) -> AuditionRecording:
+    """Play an episode again by the actions of its record, and keep all that a report shows.
+
+    Args:
+        agent: in evaluation mode, whose values and separated sources are kept too.
+    """
+    recorder = Recorder()
+    slot.begin(record["episode"])
+    values, waves = _thoughts(slot, agent, device)
+    recorder.begin(slot.env, slot.number, slot.observation, slot.infos[0], waves)
+    for action in record["actions"]:
+        slot.step(action)
+        chosen_by = values
+        values, waves = _thoughts(slot, agent, device)
+        recorder.add(action, slot.observation, slot.infos[-1], chosen_by, waves)
+    return recorder.finish()
+
+
+def _thoughts(
+    slot: Slot, agent: Optional[AuditionAgent], device: torch.device
+) -> tuple[Optional[np.ndarray], Optional[np.ndarray]]:
+    """Values of the actions ``[A]`` and separated sources ``[S, L]``; None each without an agent."""
+    if agent is None:
+        return None, None
+    turn = make_turn([slot], device)
+    return agent(turn.audio, turn.pose)[0].cpu().numpy(), agent.separator.waves(turn.audio)[0].cpu().numpy()

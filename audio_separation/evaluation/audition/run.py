@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 from yacs.config import CfgNode
 
@@ -21,8 +21,9 @@ from audio_separation.evaluation.audition.agents import (
     PolicyActor,
     RandomActor,
 )
-from audio_separation.evaluation.audition.results import build_summary, find_result
-from audio_separation.evaluation.audition.rollout import Slot, open_slots, play_episodes
+from audio_separation.evaluation.audition.report import write_audition_report
+from audio_separation.evaluation.audition.results import build_summary, find_result, read_records
+from audio_separation.evaluation.audition.rollout import Slot, open_slots, play_episodes, record_episode
 from audio_separation.evaluation.audition.scores import SeparationKeeper
 from audio_separation.evaluation.results import Checkpoint, identify, results_folder, write_results
 from audio_separation.evaluation.selection import best_checkpoint, checkpoint_number
@@ -84,9 +85,11 @@ def find_checkpoints(wanted: str, model_dir: Path) -> list[Path]:
             )
         return found if wanted == "all" else found[-1:]
     if wanted == "best":
-        if not (model_dir / "best.pth").is_file():
+        best = model_dir / "best.pth"
+        if not best.is_file():
             raise UserError(f"model dir {model_dir} has no best.pth; train first: {TRAIN} {model_dir}")
-        return [best_checkpoint(model_dir)]
+        # by its own name where a record says it, so that results tell which one it was
+        return [best_checkpoint(model_dir) if (model_dir / "best.json").exists() else best]
     for path in (Path(wanted), model_dir / wanted):
         if path.is_file():
             return [path]
@@ -116,22 +119,38 @@ class Evaluation:
         """Play, score, write and show what is not there yet; False where it was stopped."""
         config = self.config
         summary = find_result(self.folder, config, self.checkpoint)
+        lacks_report = config.EVAL.REPORT_EPISODES > 0 and not (self.folder / "report/report.html").exists()
         if summary is not None:
             print(f"{label}: finished before, kept: {self.folder}/summary.json", flush=True)
-            return True
+            if not lacks_report:
+                return True
         slots = open_slots(config, min(config.NUM_PROCESSES, config.EVAL.EPISODES))
         agent = self._load_agent(slots[0])
+        if summary is None:
+            summary = self._play(slots, agent, stop, label)
+            if summary is None:
+                return False
+        if lacks_report:
+            records = read_records(self.folder)[: config.EVAL.REPORT_EPISODES]
+            recordings = [record_episode(slots[0], record, agent, self.world.device) for record in records]
+            write_audition_report(self.folder / "report", recordings, config, summary, self.dir)
+        _show(summary, self.folder)
+        return True
+
+    def _play(
+        self, slots: Sequence[Slot], agent: Optional[AuditionAgent], stop: StopRequest, label: str
+    ) -> Optional[dict[str, Any]]:
+        config = self.config
         keeper = SeparationKeeper(config, agent.separator if agent is not None else None, self.world.device)
         progress = Progress(label, "episodes", config.EVAL.EPISODES, 0, config.VERBOSE)
         actor = _actor_of(config, agent, slots[0])
         records = play_episodes(slots, range(config.EVAL.EPISODES), actor, keeper, stop, progress)
         if records is None:
-            return False
+            return None
         summary = build_summary(records, config, self.checkpoint)
         names = {str(a): name for a, (name, _, _) in enumerate(slots[0].env.world.actions)}
         write_results(self.folder, records, summary, names)
-        _show(summary, self.folder)
-        return True
+        return summary
 
     def _load_agent(self, slot: Slot) -> Optional[AuditionAgent]:
         if self.content is None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Iterable, NamedTuple, Optional, Sequence
 
 from audio_separation.errors import UserError
+from audio_separation.evaluation.audition.results import TASK, read_records
 from audio_separation.evaluation.results import read_summary
 from audio_separation.evaluation.stats import mean_ci
 from audio_separation.evaluation.tables import markdown_table
@@ -92,9 +93,9 @@ def read_results(folder: Path) -> list[Result]:
     found: dict[str, Result] = {}
     for path in sorted(folder.rglob("summary.json")):
         summary = read_summary(path.parent)
-        if summary.get("task") != "audition":
+        if summary.get("task") != TASK:
             continue
-        result = Result(path.parent, summary, _read_episodes(path.parent))
+        result = Result(path.parent, summary, read_records(path.parent))
         if result.split in found:
             raise UserError(
                 f"{folder} holds two results of {result.split} ({found[result.split].folder} and {path.parent}); "
@@ -292,11 +293,3 @@ def _command(result: Result) -> str:
         while key in words:
             del words[words.index(key) : words.index(key) + 2]
     return shlex.join(["python", *words])
-
-
-def _read_episodes(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "episodes.json"
-    try:
-        return list(json.loads(path.read_text())["episodes"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is missing or damaged; delete {folder} and evaluate again") from None

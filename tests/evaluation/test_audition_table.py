@@ -25,13 +25,15 @@ CONFIG = {
     "DATA.ROOT": "data",
     "DATA.CORPUS": "synthetic",
     "EVAL.EPISODES": 3,
+    "EVAL.DETERMINISTIC": True,
+    "EVAL.NAME": "",
     "AUDITION.STEP_M": 0.5,
     "AUDITION.QNET.HIDDEN": [8],
     "DQN.LR": 0.001,
 }
 
 
-def write_result(folder, steps, agent="policy", split="test", **changes):
+def write_result(folder, steps, agent="policy", split="test", gamma=0.9, **changes):
     """Results with a number of steps for each episode."""
     methods = {agent: {"steps": None, "success": 1.0}, "mixture": {"si_sdr_db": -0.5}}
     episodes = [
@@ -48,7 +50,7 @@ def write_result(folder, steps, agent="policy", split="test", **changes):
         "--run-type",
         "eval",
         "--exp-config",
-        "configs/audition/otoworld.yaml",
+        "configs/audition/otoworld_test.yaml",
         "DATA.ROOT",
         "/a b",
         "SEED",
@@ -61,6 +63,7 @@ def write_result(folder, steps, agent="policy", split="test", **changes):
         "agent": agent,
         "checkpoint": "best.pth",
         "methods": summarise_methods(episodes),
+        "trained_config": {"DQN.GAMMA": gamma, "SEED": folder.name} if agent == "policy" else None,
         "record": {
             "config": {**CONFIG, **{k.replace("__", "."): v for k, v in changes.items()}},
             "command": command,
@@ -99,7 +102,7 @@ def test_fewer_seeds_have_an_interval_over_episodes():
 def test_rows_of_methods_and_splits(tmp_path):
     for seed in range(3):
         run = tmp_path / f"oto{seed}"
-        write_result(run / "eval/test_policy/best", [10 + seed, 20, 30], SEED=seed)
+        write_result(run / "eval/test_policy/best", [10 + seed, 20, 30], SEED=seed, EVAL__NAME=f"n{seed}")
         write_result(run / "eval/val_policy/best", [40, 40, 40], split="val", SEED=seed)
     write_result(tmp_path / "random", [50, 60, 70], agent="random", AUDITION__QNET__HIDDEN=[128])
     methods = [
@@ -117,7 +120,7 @@ def test_rows_of_methods_and_splits(tmp_path):
     assert row_of(tested, "DQN", "mixture/si_sdr_db")["mean"] == -0.5
     assert row_of([r for r in rows if r["split"] == "val_unheard"], "DQN", "steps")["ci_low"] == 40
     assert steps["command"].split("; ")[0] == (
-        "python main.py --run-type eval --exp-config configs/audition/otoworld.yaml SEED 1"
+        "python main.py --run-type eval --exp-config configs/audition/otoworld_test.yaml SEED 1"
     )
 
 
@@ -135,7 +138,9 @@ def test_rows_of_the_same_name_are_replaced_and_others_kept():
         ({"AUDITION__STEP_M": 1.0}, r"different tasks \(AUDITION.STEP_M is 0.5 and 1.0"),
         ({"EVAL__EPISODES": 4}, "EVAL.EPISODES is 3 and 4"),
         ({"DQN__LR": 0.1}, r"cannot both be DQN \(DQN.LR is 0.001 and 0.1"),
-        ({"agent": "random"}, "of the agent policy and .* of random"),
+        ({"agent": "random"}, r"cannot both be DQN \(agent policy and random"),
+        ({"EVAL__DETERMINISTIC": False}, "EVAL.DETERMINISTIC is True and False"),
+        ({"gamma": 0.5}, "DQN.GAMMA is 0.9 and 0.5"),
     ],
 )
 def test_what_cannot_be_one_method_is_refused(tmp_path, changes, words):

@@ -27,9 +27,16 @@ FREE_SECTIONS = (
 
 
 def build_summary(
-    records: Sequence[dict[str, Any]], config: CfgNode, checkpoint: Checkpoint
+    records: Sequence[dict[str, Any]],
+    config: CfgNode,
+    checkpoint: Checkpoint,
+    trained: Optional[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Means over episodes with the half widths of their 95 % intervals, and the record of the run."""
+    """Means over episodes with the half widths of their 95 % intervals, and the record of the run.
+
+    Args:
+        trained: the plain config that the agent was trained with; None for a scripted one.
+    """
     return {
         "task": TASK,
         "split": config.DATA.SPLIT,
@@ -40,6 +47,7 @@ def build_summary(
         "episodes": len(records),
         "methods": summarise_methods(records),
         "record": run_record(config),
+        "trained_config": trained,
     }
 
 

@@ -32,11 +32,12 @@ from audio_separation.models.audition.agent import AuditionAgent
 from audio_separation.models.audition.build import build_agent
 from audio_separation.training.checkpoint import load_checkpoint, restore
 from audio_separation.training.distributed import World
-from audio_separation.training.run_dir import Progress, StopRequest
+from audio_separation.training.run_dir import Progress, StopRequest, plain_config
 
 TRAIN = "python main.py --run-type train --exp-config configs/audition/otoworld.yaml --model-dir"
 # keys that an evaluation keeps for itself although they lie in the section AUDITION: of the machine, or of a training
 OWN_KEYS = ("AUDITION.CACHE_MB", "AUDITION.SEPARATOR.CHECKPOINT", "AUDITION.PRETRAIN.")
+NETWORKS = ("AUDITION.SOURCES", "AUDITION.POSE", "AUDITION.ACTIONS", "AUDITION.SEPARATOR.", "AUDITION.QNET.")
 SHOWN = (
     "success",
     "found_fraction",
@@ -105,7 +106,7 @@ class Evaluation:
 
     def __init__(self, config: CfgNode, model_dir: Path, world: World, path: Optional[Path]):
         self.dir, self.world, self.config = model_dir, world, config
-        self.content: Optional[dict[str, Any]] = None
+        self.content: Optional[dict[str, Any]] = None  # of the checkpoint
         if path is None:
             name = config.EVAL.AGENT
             self.checkpoint = Checkpoint(Path(name), name, hashlib.sha256(name.encode()).hexdigest())
@@ -147,7 +148,8 @@ class Evaluation:
         records = play_episodes(slots, range(config.EVAL.EPISODES), actor, keeper, stop, progress)
         if records is None:
             return None
-        summary = build_summary(records, config, self.checkpoint)
+        trained = self.content["config"] if self.content is not None else None
+        summary = build_summary(records, config, self.checkpoint, trained)
         names = {str(a): name for a, (name, _, _) in enumerate(slots[0].env.world.actions)}
         write_results(self.folder, records, summary, names)
         return summary
@@ -156,7 +158,15 @@ class Evaluation:
         if self.content is None:
             return None
         agent = build_agent(self.config, len(slot.env.world.actions)).to(self.world.device).eval()
-        restore(agent, self.content, "agent", self.checkpoint.path)
+        try:
+            restore(agent, self.content, "agent", self.checkpoint.path)
+        except UserError as error:
+            own, stored = plain_config(self.config), self.content["config"]
+            other = [k for k in own if k.startswith(NETWORKS) and k in stored and own[k] != stored[k]]
+            if not other:
+                raise
+            shown = "; ".join(f"{k} is {own[k]!r} here, {stored[k]!r} in the checkpoint" for k in other[:3])
+            raise UserError(f"{error} ({shown})") from None
         return agent
 
 

@@ -12,7 +12,7 @@ import json
 import math
 import shlex
 from pathlib import Path
-from typing import Any, Iterable, NamedTuple, Optional, Sequence
+from typing import Any, Iterable, Mapping, NamedTuple, Optional, Sequence
 
 from audio_separation.errors import UserError
 from audio_separation.evaluation.audition.results import TASK, read_records
@@ -32,6 +32,11 @@ METHOD_KEYS = (
     "AUDITION.POSE",
     "AUDITION.CACHE_MB",
 )
+# what may differ between the seeds of one method
+SEED_KEYS = (
+    "SEED", "AUDITION.SEPARATOR.CHECKPOINT", "DQN.BUFFER_DIR", "EVAL.NAME", "EVAL.REPORT_EPISODES", "EVAL.CHECKPOINT",
+    *FREE_KEYS,
+)  # fmt: skip
 TABLES = {  # title -> column -> metric and digits
     "Finding the sources": {
         "success %": ("success", 1, 100),
@@ -241,36 +246,35 @@ def _cell(row: Optional[dict[str, Any]], digits: int, factor: int) -> str:
 
 # ---- what may stand together ----------------------------------------------------------------------------
 def _check_same_task(first: Result, other: Result) -> None:
-    keys = [k for k in _config(first) if k.startswith("AUDITION.") and not k.startswith(METHOD_KEYS)]
-    _refuse_differences(first, other, [*keys, "DATA.CORPUS", "EVAL.EPISODES"], "are of different tasks")
+    one, two = _config(first), _config(other)
+    keys = [k for k in one if k.startswith("AUDITION.") and not k.startswith(METHOD_KEYS)]
+    differing = _differences(one, two, [*keys, "DATA.CORPUS", "EVAL.EPISODES"])
+    if differing:
+        raise UserError(
+            f"{first.folder} and {other.folder} are of different tasks ({differing}); collect them apart, under "
+            "another --task"
+        )
 
 
 def _check_same_method(name: str, first: Result, other: Result) -> None:
-    own = (
-        "SEED",
-        "AUDITION.SEPARATOR.CHECKPOINT",
-        "EVAL.NAME",
-        "EVAL.REPORT_EPISODES",
-        "EVAL.CHECKPOINT",
-        *FREE_KEYS,
-    )
-    agents = first.summary["agent"], other.summary["agent"]
-    if agents[0] != agents[1]:
-        raise UserError(
-            f"{first.folder} is of the agent {agents[0]} and {other.folder} of {agents[1]}, so they cannot both be "
-            f"{name}; collect them under names of their own"
-        )
-    _refuse_differences(first, other, [k for k in _config(first) if k not in own], f"cannot both be {name}")
-
-
-def _refuse_differences(first: Result, other: Result, keys: Sequence[str], what: str) -> None:
-    one, two = _config(first), _config(other)
-    differing = [f"{k} is {one.get(k)!r} and {two.get(k)!r}" for k in keys if one.get(k) != two.get(k)]
+    one, two = first.summary, other.summary
+    if one["agent"] != two["agent"]:
+        differing = f"agent {one['agent']} and {two['agent']}"
+    else:
+        pairs = [(_config(first), _config(other)), (one["trained_config"] or {}, two["trained_config"] or {})]
+        shared = [(a, b, [k for k in a if k not in SEED_KEYS]) for a, b in pairs]
+        differing = "; ".join(filter(None, (_differences(*each) for each in shared)))
     if differing:
         raise UserError(
-            f"{first.folder} and {other.folder} {what} ({'; '.join(differing[:3])}); collect them apart, under "
-            "names of their own"
+            f"{first.folder} and {other.folder} cannot both be {name} ({differing}); collect them under names of "
+            "their own"
         )
+
+
+def _differences(one: Mapping[str, Any], two: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """The first keys that differ, in words; empty where none does."""
+    differing = [f"{k} is {one.get(k)!r} and {two.get(k)!r}" for k in keys if one.get(k) != two.get(k)]
+    return "; ".join(differing[:3])
 
 
 def _config(result: Result) -> dict[str, Any]:
@@ -283,7 +287,8 @@ def _task_of(result: Result) -> str:
         raise UserError(
             f"the record of {result.folder} names no --exp-config; give the task's name with --task"
         )
-    return Path(words[words.index("--exp-config") + 1]).stem
+    stem = Path(words[words.index("--exp-config") + 1]).stem
+    return stem.removesuffix("_test").removesuffix("_val")  # the split has a column of its own
 
 
 def _command(result: Result) -> str:

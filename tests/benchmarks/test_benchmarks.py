@@ -14,6 +14,7 @@ SMALL_NETWORKS = (
     "SEPARATOR.CHANNELS [8,8,8,8,8] MEMORY.CHANNELS 2 MEMORY.HEADS 2 MEMORY.FEEDFORWARD 16 POLICY.HIDDEN 16"
 )
 SMALLEST = {
+    "audition": "--shapes shoebox l_shape --orders 1 --seconds 0.25 --steps 3 --plain-steps 2 --rounds 1",
     "evaluation": "--envs 1 2 --sizes small --episodes 2 --checkpoints 2 --threads 1 --side 2 --rir-samples 2000 "
     f"--set TASK.EPISODE_STEPS 2 EVAL.REFINE_STEPS 1 {SMALL_NETWORKS}",
     "live": "--rays 10 --processes 1 2 --steps 3 --resolution 16",
@@ -37,6 +38,14 @@ def run(name: str, folder) -> dict:
     # what is printed is what is written
     assert all(f"| {column} |" in done.stdout for column in list(content["rows"][0])[1:2])
     return content
+
+
+def test_audition(tmp_path):
+    rows = run("audition", tmp_path)["rows"]
+    assert [(row["shape"], row["order"]) for row in rows] == [("shoebox", 1), ("l_shape", 1)]
+    for row in rows:
+        assert row["ratio"] == pytest.approx(row["steps_per_s"] / row["plain_steps_per_s"])
+        assert row["difference_db"] < -60 and 0 <= row["hit_share"] <= 1  # the plain way hears the same
 
 
 def test_evaluation(tmp_path):

@@ -76,11 +76,19 @@ def test_turn_actions_by_hand():
         world.step(action)
         np.testing.assert_allclose(world.position, position, atol=2e-6)
         assert world.heading_deg == heading_deg
-    assert world.position.tolist() == [3, 3]  # exactly where it was, so its responses are kept
     assert world.path_m == pytest.approx(2.0, abs=1e-5) and world.step_count == 6
     for _ in range(12):
         world.step(LEFT)
     assert world.heading_deg == 60
+
+
+def test_a_step_back_leads_exactly_where_the_agent_was():
+    world = world_of(episode([(1.0, 1.0)], (2.712345, 3.198765)))
+    for _ in range(12):
+        assert world.step(FORWARD).moved_m > 0
+        world.step(BACKWARD)
+        assert world.position.tolist() == [2.712345, 3.198765]
+        world.step(LEFT)
 
 
 def test_compass_actions_by_hand():

@@ -24,7 +24,9 @@ from audio_separation.scenes.splits import check_scene_splits, select_scenes
 def check_task(config: CfgNode) -> None:
     """Refuse a config whose task or audio settings this version does not have."""
     if config.TASK.NAME != "near_target":
-        raise UserError(f"TASK.NAME is {config.TASK.NAME!r}; expected near_target")
+        raise UserError(
+            f"TASK.NAME is {config.TASK.NAME!r}; expected near_target here (TRAINER dqn and separator learn audition)"
+        )
     audio = config.AUDIO
     if (audio.RATE, audio.N_FFT, audio.HOP) != (16000, 1023, 512):
         raise UserError(

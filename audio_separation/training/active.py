@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from audio_separation.envs.build import build_simulator, load_task_episodes
+from audio_separation.envs.build import build_simulator, check_task, load_task_episodes
 from audio_separation.envs.rewards import separation_reward
 from audio_separation.errors import UserError
 from audio_separation.models.agent import Agent, EpisodeMemory, shrink_images
@@ -68,6 +68,7 @@ class ActiveTrainer:
     """Collects rollouts and learns from them; resumes from ``state.pth`` of its model dir."""
 
     def __init__(self, config: CfgNode, model_dir: Path, world: World):
+        check_task(config)
         self.config, self.dir, self.world = config, Path(model_dir), world
         if config.PPO.NUM_STEPS != config.TASK.EPISODE_STEPS:
             raise UserError(

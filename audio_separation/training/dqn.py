@@ -317,7 +317,7 @@ class DqnTrainer:
         try:
             with np.load(path) as stored:
                 self.buffer.load(stored)
-        except (OSError, ValueError, KeyError, BadZipFile):
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile):
             what = "is damaged" if path.exists() else "is missing"
             raise UserError(
                 f"the replay buffer {path} {what}, which state.pth goes on with; put it back, or begin again in a new "

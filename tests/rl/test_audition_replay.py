@@ -169,6 +169,16 @@ def test_a_loaded_buffer_goes_on_as_the_saved_one(pushes, in_files, tmp_path):
     np.testing.assert_array_equal(first.current(np.arange(2))["audio"], second.current(np.arange(2))["audio"])
 
 
+def test_slots_come_free_again_when_a_later_state_is_saved(tmp_path):
+    buffer = ReplayBuffer(20, 2, balanced=True, folder=tmp_path)
+    worlds = Worlds(2, 4, 3.0, buffer)
+    for _ in range(30):
+        for _ in range(30):
+            worlds.push()
+        buffer.save(io.BytesIO())
+    assert set(rows(buffer.sample(2000, np.random.default_rng(0)))) == {t[:5] for t in worlds.all[-20:]}
+
+
 def test_files_are_refused_when_foreign_and_removed_when_ours(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     buffer = ReplayBuffer(10, 1, balanced=True, folder=tmp_path)

@@ -51,6 +51,14 @@ function fillTable(table, head, rows, marked) {
   table.replaceChildren(...lines);
 }
 
+// Many servers send no parts of files, and then a browser cannot jump; in what has been fetched whole it can.
+const fetched = new Map();
+async function addressOf(file) {
+  if (!location.protocol.startsWith("http")) return file;
+  if (!fetched.has(file)) fetched.set(file, fetch(file).then((answer) => answer.blob()));
+  return URL.createObjectURL(await fetched.get(file));
+}
+
 function startPlayer(root) {
   const data = JSON.parse(root.querySelector("script").textContent);
   const part = (name) => root.querySelector(`[data-part="${name}"]`);
@@ -83,9 +91,13 @@ function startPlayer(root) {
     follow();
     if (!audio.paused) requestAnimationFrame(followOn);
   }
-  function listen(file) {
+  let wanted = null;
+  async function listen(file) {
+    wanted = file;
+    const address = await addressOf(file);
+    if (wanted !== file) return;
     const [seconds, playing] = [audio.currentTime, !audio.paused];
-    audio.src = file;
+    audio.src = address;
     audio.currentTime = seconds; // kept until the file is read
     audio.playbackRate = part("speed").value;
     if (playing) audio.play();
@@ -104,6 +116,7 @@ function startPlayer(root) {
   }
   part("sound").addEventListener("change", (event) => listen(event.target.value));
   part("speed").addEventListener("change", (event) => (audio.playbackRate = event.target.value));
+  listen(part("sound").value);
   follow();
 }
 

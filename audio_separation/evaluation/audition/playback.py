@@ -18,6 +18,8 @@ from audio_separation.evaluation.report_parts import write_sounds
 
 SCRIPT = Path(__file__).with_name("playback.js")
 MIXTURE = "mixture.wav"
+LABEL_M = (1.6, 0.6)  # of a source's name, about
+AGENT_SCALE = 1.8  # a head of natural size is hard to see in a room
 EAR_COLOURS = ("#0077bb", "#cc3311")
 SOURCE_COLOUR = "#ee7733"
 STYLE = f"""
@@ -41,7 +43,7 @@ STYLE = f"""
 .off .cross {{ visibility: visible; }}
 .head {{ fill: #fff; stroke: #222; stroke-width: .035; }}
 .nose {{ fill: #222; }}
-.playback text {{ font-size: .26px; fill: #222; }}
+.playback text {{ font-size: .26px; fill: #222; stroke: #fff; stroke-width: .06; paint-order: stroke; }}
 """
 
 
@@ -106,7 +108,7 @@ def playback_section(folder: str, recording: AuditionRecording, sounds: Mapping[
 <label>Speed <select data-part="speed"><option value="1">1×</option><option value="2">2×</option>
 <option value="4">4×</option></select></label></p>
 <input type="range" min="0" max="{last}" value="0" step="1" data-part="slider" aria-label="observation">
-<audio controls preload="auto" src="{where}/{MIXTURE}" data-part="audio"></audio>
+<audio controls preload="metadata" src="{where}/{MIXTURE}" data-part="audio"></audio>
 <p class="facts" data-part="facts"></p>
 <table data-part="terms"></table>
 {values}
@@ -120,7 +122,8 @@ def _legend(recording: AuditionRecording) -> str:
     )
     return (
         f'<span style="color:{SOURCE_COLOUR}">&#9679;</span> source that sounds; &#8855; turned off; dashed: '
-        f"turned off from within {recording.radius_m:g} m; agent with nose, {ears}; black: the way so far"
+        f"turned off from within {recording.radius_m:g} m; agent, drawn larger than it is, with nose, {ears}; "
+        "black: the way so far"
     )
 
 
@@ -137,11 +140,7 @@ def floor_svg(recording: AuditionRecording, observation: int = 0) -> str:
         '<circle class="source" r=".15"/><path class="cross" d="M-.1 -.1L.1 .1M-.1 .1L.1 -.1"/></g>'
         for s, place in enumerate(r.sources)
     )
-    names = "".join(
-        f'<text x="{place[0]:.3f}" y="{-place[1] - 0.24:.3f}" text-anchor="middle">{s + 1}: '
-        f"{html.escape(r.clips[s])}</text>"
-        for s, place in enumerate(r.sources)
-    )
+    names = "".join(_name(r, s) for s in range(len(r.sources)))
     ears = "".join(
         f'<circle r=".06" cx="{ear[0]:.3f}" cy="{ear[1]:.3f}" fill="{colour}"/>'
         for ear, colour in zip(r.ears, EAR_COLOURS)
@@ -153,12 +152,43 @@ def floor_svg(recording: AuditionRecording, observation: int = 0) -> str:
 <polyline class="gone" data-part="way" points="{_points(r.positions[: observation + 1])}"/>
 {sources}
 <g data-part="agent" transform="translate({x:.3f} {y:.3f}) rotate({r.headings_deg[observation]:g})">
-<path class="nose" d="M.1 .09L.3 0L.1 -.09Z"/><circle class="head" r="{np.hypot(*r.ears[0]):.3f}"/>{ears}</g>
+<g transform="scale({AGENT_SCALE})">
+<path class="nose" d="M.1 .09L.3 0L.1 -.09Z"/><circle class="head" r="{np.hypot(*r.ears[0]):.3f}"/>{ears}</g></g>
 </g>
 {names}
 <path d="M{left:.3f} {-low + 0.4:.3f}h1m0 -.06v.12m-1 0v-.12" stroke="#222" stroke-width=".03"/>
 <text x="{left + 1.1:.3f}" y="{-low + 0.48:.3f}">1 m</text>
 </svg>"""
+
+
+def _name(recording: AuditionRecording, source: int) -> str:
+    x, y = recording.sources[source]
+    side = label_side(recording, source)
+    # y of a text is that of its foot, downwards
+    foot = -y - side * (recording.radius_m + 0.1) + (0.0 if side > 0 else 0.2)
+    words = html.escape(f"{source + 1}: {recording.clips[source]}")
+    return f'<text x="{x:.3f}" y="{foot:.3f}" text-anchor="middle">{words}</text>'
+
+
+def label_side(recording: AuditionRecording, source: int) -> int:
+    """Where a source's name hides least: 1 above its circle, -1 below."""
+    r, place = recording, recording.sources[source]
+    others = np.delete(r.sources, source, 0)
+    halfway = (r.positions[:-1] + r.positions[1:]) / 2
+    ends = np.roll(r.corners, -1, 0)
+    walls = (r.corners[:, None] + np.linspace(0, 1, 20)[:, None] * (ends - r.corners)[:, None]).reshape(-1, 2)
+    middle_y = (r.corners[:, 1].min() + r.corners[:, 1].max()) / 2
+
+    def hidden(side: int) -> float:
+        box = place + np.array([0.0, side * (r.radius_m + LABEL_M[1] / 2)])
+        crossed = sum(
+            (np.abs(points - box) < np.array(LABEL_M) / 2 + rim).all(1).sum()
+            for points, rim in ((r.positions, 0.1), (halfway, 0.1), (others, r.radius_m), (walls, 0.0))
+        )
+        # of two free places, the one towards the middle of the room
+        return float(crossed) + abs(box[1] - middle_y) / 1000
+
+    return min((1, -1), key=hidden)
 
 
 def _points(places: np.ndarray) -> str:

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Polygon
-from matplotlib.ticker import MaxNLocator
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from audio_separation.evaluation.audition.playback import EAR_COLOURS, SOURCE_COLOUR
+from audio_separation.evaluation.audition.playback import EAR_COLOURS, SOURCE_COLOUR, label_side
 from audio_separation.evaluation.audition.recording import AuditionRecording
 from audio_separation.evaluation.figures import draw_curve, finish, series, smooth
 
@@ -49,7 +50,6 @@ def path_figure(recording: AuditionRecording, title: str) -> Figure:
 
 def _draw_sources(axes: Axes, recording: AuditionRecording) -> None:
     labelled = set()
-    middle = recording.corners[:, 1].mean()
     for s, (place, step) in enumerate(zip(recording.sources, recording.found_at)):
         label = "source, never turned off" if step is None else "source, turned off"
         face = SOURCE_COLOUR if step is None else "white"
@@ -62,11 +62,11 @@ def _draw_sources(axes: Axes, recording: AuditionRecording) -> None:
         )  # fmt: skip
         labelled.add(label)
         words = f"{s + 1}: {recording.clips[s]}" + ("" if step is None else f"\noff after step {step}")
-        below = place[1] > middle  # towards the middle of the room, where there is space
-        offset = -recording.radius_m - 0.08 if below else recording.radius_m + 0.08
+        side = label_side(recording, s)
         axes.annotate(
-            words, (place[0], place[1] + offset), ha="center", va="top" if below else "bottom", fontsize=9,
-            zorder=9, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5},
+            words, (place[0], place[1] + side * (recording.radius_m + 0.08)), ha="center",
+            va="bottom" if side > 0 else "top", fontsize=9, zorder=9,
+            path_effects=[withStroke(linewidth=3, foreground="white", alpha=0.8)],
         )  # fmt: skip
 
 
@@ -110,8 +110,9 @@ def steps_figure(recording: AuditionRecording, title: str) -> Figure:
         if given.any():
             top.scatter(steps[given], values[given], 16, colour, marker=marker, label=name, zorder=3)
     top.set_yscale("symlog", linthresh=1)
+    top.yaxis.set_major_formatter(ScalarFormatter())
     top.set_ylabel("reward of a step\n(linear within ±1)")
-    middle.plot(steps, np.cumsum(totals), color=BLUE)
+    middle.plot(np.cumsum([0.0, *totals]), color=BLUE)
     middle.set_ylabel("reward so far")
     gaps = np.hypot(*(recording.positions[:, None] - recording.sources).transpose(2, 0, 1))  # [T + 1, S]
     nearest = np.where(recording.active, gaps, np.inf).min(1)
@@ -129,11 +130,15 @@ def steps_figure(recording: AuditionRecording, title: str) -> Figure:
     bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
     bottom.set_xlabel("step")
     for axes in (top, bottom):
-        axes.legend(ncols=6, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), fontsize=9)
+        _legend_above(axes)
     for axes in (top, middle, bottom):
         axes.grid(alpha=0.3)
     figure.suptitle(title, fontsize=11)
     return figure
+
+
+def _legend_above(axes: Axes) -> None:
+    axes.legend(ncols=6, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), fontsize=9)
 
 
 # ---- training -----------------------------------------------------------------------------------------
@@ -164,14 +169,14 @@ def rewards_figure(episodes: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def distance_figure(episodes: Sequence[Mapping[str, Any]]) -> Figure:
-    """Distance at the start against steps to all sources; episodes that ended before that are told apart."""
+    """Distance at the start against steps to all sources; episodes that did not reach all are told apart."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     distance, steps = _column(episodes, "initial_distance_m"), _column(episodes, "steps")
     success = _column(episodes, "success") > 0
     axes.scatter(
         distance[~success], steps[~success], 22, ORANGE, marker="x", linewidths=1, alpha=0.7,
-        label=f"ended before that ({(~success).sum()})",
+        label=f"not all reached ({(~success).sum()})",
     )  # fmt: skip
     axes.scatter(
         distance[success], steps[success], 22, BLUE, alpha=0.6, edgecolors="none",
@@ -180,7 +185,7 @@ def distance_figure(episodes: Sequence[Mapping[str, Any]]) -> Figure:
     axes.set_ylabel("steps")
     axes.set_ylim(bottom=0)
     finish(figure, [axes], "distance to the nearest source at the start (m)")
-    axes.legend(ncols=2, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), fontsize=9)
+    _legend_above(axes)
     return figure
 
 
@@ -204,7 +209,10 @@ def found_figure(
         success.plot(validated, 100 * rate, "o-", color=ORANGE, markersize=4, label="validation, greedy")
     success.set_ylabel("episodes with all sources found (%)")
     success.set_ylim(-3, 103)
-    return finish(figure, panels.tolist(), "environment steps")
+    finish(figure, panels.tolist(), "environment steps")
+    for axes in panels:
+        _legend_above(axes)
+    return figure
 
 
 def separation_figure(metrics: Sequence[Mapping[str, float]]) -> Optional[Figure]:

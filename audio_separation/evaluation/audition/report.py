@@ -33,17 +33,21 @@ from audio_separation.evaluation.tables import format_estimate
 from audio_separation.training.logging import read_metrics
 
 RATE_KEY = "time/steps_per_s"  # of timing.jsonl
-COLUMNS = {  # metric -> its title and digits
-    "success": ("success", 2),
-    "found_fraction": ("found", 2),
-    "steps": ("steps", 1),
-    "spl": ("SPL", 3),
-    "reward": ("reward", 1),
-    "path_m": ("path m", 1),
-    "first_si_sdr_improvement_db": ("first SI-SDR impr. dB", 2),
-    "si_sdr_improvement_db": ("SI-SDR impr. dB", 2),
-    "si_sdr_db": ("SI-SDR dB", 2),
-    "si_sir_db": ("SI-SIR dB", 2),
+TABLES = {  # title -> metric -> title of its column and digits
+    "Finding the sources": {
+        "success": ("success", 2),
+        "found_fraction": ("found", 2),
+        "steps": ("steps", 1),
+        "spl": ("SPL", 3),
+        "reward": ("reward", 1),
+        "path_m": ("path (m)", 1),
+    },
+    "Separation (dB)": {
+        "first_si_sdr_improvement_db": ("first SI-SDR improvement", 2),
+        "si_sdr_improvement_db": ("SI-SDR improvement", 2),
+        "si_sdr_db": ("SI-SDR", 2),
+        "si_sir_db": ("SI-SIR", 2),
+    },
 }
 
 
@@ -179,14 +183,17 @@ def _write_episode(folder: Path, recording: AuditionRecording) -> str:
     )
 
 
-def _score_rows(methods: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    metrics = [metric for metric in COLUMNS if any(metric in scores for scores in methods.values())]
-    rows = [["method", *(COLUMNS[metric][0] for metric in metrics)]]
-    rows += [
-        [method, *(format_estimate(scores.get(metric), COLUMNS[metric][1]) for metric in metrics)]
-        for method, scores in methods.items()
-    ]
-    return rows
+def _score_tables(methods: Mapping[str, Mapping[str, Any]]) -> str:
+    parts = []
+    for title, columns in TABLES.items():
+        given = {name: scores for name, scores in methods.items() if columns.keys() & scores.keys()}
+        rows = [["method", *(heading for heading, _ in columns.values())]]
+        rows += [
+            [name, *(format_estimate(scores.get(metric), digits) for metric, (_, digits) in columns.items())]
+            for name, scores in given.items()
+        ]
+        parts += [f"<h3>{title}</h3>", html_table(rows)]
+    return "\n".join(parts)
 
 
 def _page(summary: Mapping[str, Any], curves: str, throughput: str, sections: Sequence[str]) -> str:
@@ -194,7 +201,7 @@ def _page(summary: Mapping[str, Any], curves: str, throughput: str, sections: Se
     body = f"""<p>{summary["episodes"]} episodes; means with half widths of 95 % confidence intervals over episodes.
 Steps count in full where not all sources were found. SI-SDR and SI-SIR are those of the separated sources against
 their sounds at the ears (mean of both), in the best order; "first" is the first observation of an episode.</p>
-{html_table(_score_rows(summary["methods"]))}
+{_score_tables(summary["methods"])}
 {_players(sections)}
 <h2>Training</h2>
 <p>{html.escape(throughput)}</p>

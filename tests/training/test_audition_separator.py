@@ -14,6 +14,7 @@ from small_config import train
 from audio_separation.envs.audition.acoustics import filter_delay
 from audio_separation.envs.audition.build import build_env
 from audio_separation.errors import UserError
+from audio_separation.training import separator
 from audio_separation.training.distributed import World
 from audio_separation.training.separator import SeparatorTrainer
 from audio_separation.training.separator_data import Places, convolve, draw_examples
@@ -142,6 +143,35 @@ def test_a_killed_run_goes_on_from_its_last_validation(config, run, tmp_path, mo
     assert torch.load(other / "state.pth", weights_only=True)["step"] == 6
     assert train(config, other) == 0
     assert_same(other, run)
+
+
+def test_a_resumed_run_knows_what_was_best(config, tmp_path):
+    assert train(config, tmp_path, 4) == 143
+    state = torch.load(tmp_path / "state.pth", weights_only=True)
+    torch.save({**state, "best": 99.0}, tmp_path / "state.pth")
+    (tmp_path / "best.pth").write_bytes(b"better than all that comes")
+    assert train(config, tmp_path) == 0
+    assert (tmp_path / "best.pth").read_bytes() == b"better than all that comes"
+
+
+def test_every_step_hears_other_examples(config, tmp_path, monkeypatch):
+    heard, draw = [], separator.draw_examples
+
+    def listen(*args, **kwargs):
+        heard.append(draw(*args, **kwargs))
+        return heard[-1]
+
+    monkeypatch.setattr(separator, "draw_examples", listen)
+    trainer = SeparatorTrainer(config, tmp_path, CPU)
+    for step in range(3):
+        trainer.step = step
+        trainer._train_step()
+    played = [
+        window[-100:].tobytes()
+        for examples in heard
+        for window in examples.dry.reshape(-1, examples.dry.shape[-1])
+    ]
+    assert len(played) == 3 * 4 * 2 and len(set(played)) > 20
 
 
 def test_a_finished_run_started_again_changes_nothing(config, run, tmp_path):

@@ -152,6 +152,9 @@ def test_embedded_data_is_the_recording(report):
     assert data["rewards"] == recording.rewards and data["actions"] == list(recording.actions)
     assert np.array_equal(data["q_values"], recording.q_values)
     assert data["distances_m"][1] == pytest.approx([1.4, math.hypot(0.2, 1.0)])
+    evil = recording._replace(action_names=(EVIL, "b", "c", "d"))
+    section = Page(playback_section("e", evil, {"mixture.wav": EVIL}))
+    assert json.loads(section.scripts[0])["action_names"][0] == EVIL and "b" not in section.tags
 
 
 def test_sounds_are_the_steps_joined_with_one_gain(tmp_path):

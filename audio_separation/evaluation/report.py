@@ -26,6 +26,7 @@ from audio_separation.evaluation.report_parts import (
     html_pictures,
     html_record,
     html_table,
+    spread,
     whole_folder,
     write_sounds,
 )
@@ -63,9 +64,8 @@ def write_report(
     Raises:
         UserError: where it cannot be written.
     """
-    count = min(config.EVAL.REPORT_EPISODES, len(episodes))
-    chosen = [episodes[i * len(episodes) // count] for i in range(count)]
-    small = simulator.resized(count)
+    chosen = spread(episodes, config.EVAL.REPORT_EPISODES)
+    small = simulator.resized(len(chosen))
     sources = dry_sources(simulator.clips, chosen, simulator.device)
     recorder, keeper = Recorder(sources), ScoreKeeper(config.AUDIO.TARGET_MONO_RMS)
     motion = Player(agent, small, config).play(chosen, [recorder, keeper])

@@ -7,13 +7,14 @@ import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Sequence, TypeVar
 
 import numpy as np
 import soundfile
 
 from audio_separation.training.run_dir import writing
 
+Item = TypeVar("Item")
 PEAK = 0.9  # of full scale, of the loudest of the files that share a gain
 STYLE = """
 body { font-family: sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -22,6 +23,12 @@ td, th { padding: .3rem .8rem; border-bottom: 1px solid #ddd; text-align: left; 
 img { max-width: 100%; display: block; margin: 1rem 0; }
 code { background: #f3f3f3; padding: .1rem .3rem; }
 """
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most ``count`` of ``items``, evenly spread."""
+    count = min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 @contextmanager

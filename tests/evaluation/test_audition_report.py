@@ -26,6 +26,7 @@ from audio_separation.evaluation.audition.playback import (
 )
 from audio_separation.evaluation.audition.recording import AuditionRecording, Recorder
 from audio_separation.evaluation.audition.report import throughput_line, write_audition_report
+from audio_separation.evaluation.report_parts import spread
 
 STEPS, SOURCES, LENGTH, RATE = 5, 2, 100, 400
 EVIL = '</script><b>"x"&'
@@ -268,6 +269,10 @@ def test_what_the_model_dir_lacks_is_said_in_words(tiny, tmp_path):
     assert len(re.findall("Not drawn: the model dir has no", text)) == 5 and "Throughput is not known" in text
     assert [path.name for path in (tmp_path / "report").iterdir()] == ["report.html"]
     assert "No episode was recorded" in text
+
+
+def test_reported_episodes_are_spread_over_the_split():
+    assert spread(range(100), 4) == [0, 25, 50, 75] and spread(range(3), 9) == [0, 1, 2]
 
 
 def test_throughput_is_the_median_of_the_records(report):

@@ -25,6 +25,7 @@ from audio_separation.evaluation.audition.report import write_audition_report
 from audio_separation.evaluation.audition.results import build_summary, find_result, read_records
 from audio_separation.evaluation.audition.rollout import Slot, open_slots, play_episodes, record_episode
 from audio_separation.evaluation.audition.scores import SeparationKeeper
+from audio_separation.evaluation.report_parts import spread
 from audio_separation.evaluation.results import Checkpoint, identify, results_folder, write_results
 from audio_separation.evaluation.selection import best_checkpoint, checkpoint_number
 from audio_separation.evaluation.tables import format_estimate, text_table
@@ -132,7 +133,7 @@ class Evaluation:
             if summary is None:
                 return False
         if lacks_report:
-            records = read_records(self.folder)[: config.EVAL.REPORT_EPISODES]
+            records = spread(read_records(self.folder), config.EVAL.REPORT_EPISODES)
             recordings = [record_episode(slots[0], record, agent, self.world.device) for record in records]
             write_audition_report(self.folder / "report", recordings, config, summary, self.dir)
         _show(summary, self.folder)

@@ -36,7 +36,7 @@ def _world(a: CN) -> None:
     a.APART_STEPS = 2.0
     a.START_RADII = 2.0
     a.EAR_DISTANCE_M = 0.2
-    a.EARS = "lateral"  # lateral | heading (published: one ear before the other)
+    a.EARS = "lateral"  # lateral | heading (published: the first ear behind the second)
     a.ACTIONS = (
         "turn"  # turn: forward, backward, turn left, right | compass: up, down, left, right, turn left, right
     )

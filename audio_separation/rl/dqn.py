@@ -6,9 +6,12 @@ import math
 from bisect import insort
 from typing import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+DRAWS = 5  # second word of the seed of the numbers that draw actions where a policy is judged
 
 
 def dqn_targets(
@@ -108,3 +111,13 @@ def clip_gradients(gradients: Sequence[Tensor], norm: float, limit: float) -> No
     if norm > limit:
         for gradient in gradients:
             gradient.mul_(limit / norm)
+
+
+def episode_draws(seed: int, number: int, steps: int) -> np.ndarray:
+    """Uniform numbers ``[T, 2]`` of a judged episode: its own, whatever else is played beside it."""
+    return np.random.default_rng((seed, DRAWS, number)).random((steps, 2))
+
+
+def stray(action: int, draw: np.ndarray, epsilon: float, num_actions: int) -> int:
+    """``action``, or with the chance ``epsilon`` any; ``draw [2]`` are uniform numbers that decide."""
+    return int(draw[1] * num_actions) if draw[0] < epsilon else action

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from yacs.config import CfgNode
 
-from audio_separation.envs.audition.build import build_env
+from audio_separation.envs.audition.build import build_envs
 from audio_separation.errors import UserError
 from audio_separation.models.audition.build import build_agent
 from audio_separation.rl.dqn import epsilon_at, times_due
@@ -58,7 +58,7 @@ class DqnTrainer:
     def __init__(self, config: CfgNode, model_dir: Path, world: World):
         _check(config, world)
         self.config, self.dir, self.world = config, Path(model_dir), world
-        self.players = [Player(build_env(config)) for _ in range(config.NUM_PROCESSES)]
+        self.players = [Player(env) for env in build_envs(config, config.NUM_PROCESSES)]
         self.num_actions = int(self.players[0].env.action_space.n)  # type: ignore[attr-defined]
         torch.manual_seed(config.SEED)
         self.agent = build_agent(config, self.num_actions).to(world.device)

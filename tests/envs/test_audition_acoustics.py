@@ -194,10 +194,10 @@ def test_ears_along_the_heading_as_published():
     pose = Pose(np.array([3.0, 3.0]), 90.0)
     ears = np.array(ear_points(pose, settings(EARS="heading", EAR_DISTANCE_M=0.15)))
     published = pra.linear_2D_array([3.0, 3.0], 2, math.pi / 2, 0.15).T
-    np.testing.assert_allclose(sorted(ears.tolist()), sorted(published.tolist()), atol=1e-12)
-    np.testing.assert_allclose(ears, [[3, 3.075], [3, 2.925]], atol=1e-12)  # ahead, behind
+    np.testing.assert_allclose(ears, published, atol=1e-12)
+    np.testing.assert_allclose(ears, [[3, 2.925], [3, 3.075]], atol=1e-12)  # behind, ahead
     arrival, _ = arrival_and_level([3.0, 5.0], pose, EARS="heading")
-    assert arrival[1] - arrival[0] == pytest.approx(0.2 / SPEED_M_S * RATE, abs=0.1)
+    assert arrival[0] - arrival[1] == pytest.approx(0.2 / SPEED_M_S * RATE, abs=0.1)
     arrival, _ = arrival_and_level([1.0, 3.0], pose, EARS="heading")
     assert arrival[0] == pytest.approx(arrival[1], abs=1e-3)
 

@@ -9,7 +9,7 @@ from yacs.config import CfgNode
 from audio_separation.envs.audition.checks import check_audition
 from audio_separation.envs.audition.env import AuditionEnv
 
-__all__ = ["build_env", "check_audition"]
+__all__ = ["build_env", "build_envs", "check_audition"]
 
 
 def build_env(config: CfgNode, split: Optional[str] = None) -> AuditionEnv:
@@ -22,3 +22,11 @@ def build_env(config: CfgNode, split: Optional[str] = None) -> AuditionEnv:
         UserError: as :func:`check_audition`, or the corpus is missing.
     """
     return AuditionEnv(config, split=split)
+
+
+def build_envs(config: CfgNode, count: int, split: Optional[str] = None) -> list[AuditionEnv]:
+    """``count`` environments that share their caches of sounds and responses; see :func:`build_env`."""
+    envs = [build_env(config, split) for _ in range(count)]
+    for env in envs[1:]:
+        env.world.sounds, env.world.responses = envs[0].world.sounds, envs[0].world.responses
+    return envs

@@ -54,9 +54,9 @@ class Outcome(NamedTuple):
 def ear_points(pose: Pose, settings: CfgNode) -> tuple[Point, Point]:
     """The two ears; the first is channel 0.
 
-    ``lateral``: left and right of the agent's point. ``heading``: ahead of it and behind it, as in the published code.
+    ``lateral``: left and right of the agent's point. ``heading``: behind and ahead of it, as published.
     """
-    turned = pose.heading_deg + (90.0 if settings.EARS == "lateral" else 0.0)
+    turned = pose.heading_deg + (90.0 if settings.EARS == "lateral" else 180.0)
     offset = settings.EAR_DISTANCE_M / 2 * _direction(turned)
     first, second = (pose.position + offset).tolist(), (pose.position - offset).tolist()
     return (first[0], first[1]), (second[0], second[1])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple, Optional, Protocol, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 from yacs.config import CfgNode
@@ -17,9 +16,9 @@ from audio_separation.envs.audition.world import AuditionWorld
 from audio_separation.errors import UserError
 from audio_separation.evaluation.audition.planner import motion_of, plan_actions
 from audio_separation.models.audition.agent import AuditionAgent
+from audio_separation.rl.dqn import episode_draws, stray
 
 AGENTS = ("policy", "random", "oracle")
-DRAWS = 5  # second word of the seed of the numbers that draw actions
 
 
 class Turn(NamedTuple):
@@ -118,13 +117,8 @@ class PolicyActor:
         """See :class:`Actor`."""
         values = self._agent(turn.audio, turn.pose)  # [K, A]
         actions = values.argmax(-1).tolist()
-        for k, (number, world) in enumerate(zip(turn.numbers, turn.worlds)):
-            explore, which = episode_draws(self._seed, number, self._steps)[world.step_count]
-            if explore < self._epsilon:
-                actions[k] = int(which * values.shape[-1])
-        return actions
-
-
-def episode_draws(seed: int, number: int, steps: int) -> np.ndarray:
-    """Uniform numbers ``[T, 2]`` of an episode: its own, whatever else is played beside it."""
-    return np.random.default_rng((seed, DRAWS, number)).random((steps, 2))
+        draws = [
+            episode_draws(self._seed, number, self._steps)[world.step_count]
+            for number, world in zip(turn.numbers, turn.worlds)
+        ]
+        return [stray(a, draw, self._epsilon, values.shape[-1]) for a, draw in zip(actions, draws)]

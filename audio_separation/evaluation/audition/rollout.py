@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from yacs.config import CfgNode
 
-from audio_separation.envs.audition.build import build_env
+from audio_separation.envs.audition.build import build_envs
 from audio_separation.envs.audition.env import AuditionEnv
 from audio_separation.evaluation.audition.agents import Actor, Turn
 from audio_separation.evaluation.audition.recording import AuditionRecording, Recorder
@@ -44,10 +44,7 @@ class Slot:
 
 def open_slots(config: CfgNode, count: int) -> list[Slot]:
     """``count`` environments that share their caches of sounds and responses."""
-    envs = [build_env(config) for _ in range(count)]
-    for env in envs[1:]:
-        env.world.sounds, env.world.responses = envs[0].world.sounds, envs[0].world.responses
-    return [Slot(env) for env in envs]
+    return [Slot(env) for env in build_envs(config, count)]
 
 
 def play_episodes(

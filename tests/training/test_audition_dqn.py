@@ -74,7 +74,7 @@ def test_an_update_by_hand(tiny, tmp_path, double):
     learner, rng = trainer.learner, np.random.default_rng(0)
     with torch.no_grad():
         for weight in learner.target.parameters():
-            weight.add_(0.3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
+            weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
 
     def heard():
         audio = rng.standard_normal((4, 2, 2000)).astype(np.float32)
@@ -82,16 +82,19 @@ def test_an_update_by_hand(tiny, tmp_path, double):
 
     reward, ends = rng.standard_normal(4).astype(np.float32), np.array([False, True, False, False])
     batch = Transitions(heard(), np.array([0, 3, 1, 3]), reward, ends, heard())
-    errors = []
+    errors, choices = [], []
     for b in range(4):
         before, after = (
             [torch.from_numpy(o[name][b : b + 1]) for name in ("audio", "pose")]
             for o in (batch.observation, batch.next_observation)
         )
         following = learner.target(*after)[0]
-        chosen = (learner.agent if double else learner.target)(*after)[0].argmax()
+        by_online, by_target = learner.agent(*after)[0].argmax(), following.argmax()
+        choices.append(bool(by_online != by_target) and not ends[b])
+        chosen = by_online if double else by_target
         expected = 0.5 * reward[b] + (0.0 if ends[b] else 0.7 * following[chosen].item())
         errors.append((learner.agent(*before)[0, batch.action[b]].item() - expected) ** 2)
+    assert any(choices)  # else double is not told from single
     assert learner.update(batch)["loss"] == pytest.approx(np.mean(errors), rel=1e-4)
 
 

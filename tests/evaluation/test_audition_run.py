@@ -206,5 +206,5 @@ def test_a_report_is_added_to_a_finished_result(tiny, trained, scripted):
         assert (place / "summary.json").read_bytes() == before
         page = (place / "report/report.html").read_text()
         assert page.count('class="playback"') == 2
-        assert (place / "report/episode_0001/mixture.wav").exists()
-        assert (place / "report/episode_0001/separated_1.wav").exists() == (agent == "policy")
+        assert (place / "report/episode_0002/mixture.wav").exists()
+        assert (place / "report/episode_0002/separated_1.wav").exists() == (agent == "policy")

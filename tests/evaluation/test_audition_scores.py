@@ -71,19 +71,20 @@ class PerfectSeparator:
 
 
 def test_separation_is_scored_while_all_sources_sound(tiny):
-    config = audition_config(tiny)
+    # of three sources two still make a mixture that could be scored, but not with the others
+    config = audition_config(tiny, AUDITION__SOURCES=3)
     env = build_env(config, "val")
     env.reset(options={"episode": env.episode(3)})
     keeper = SeparationKeeper(config, PerfectSeparator(env), CPU)
     expected = []
     for step in range(4):
         if step == 3:
-            env.world.active = np.array([True, False])
+            env.world.active = np.array([True, False, True])
             env.world._images = None
         turn = Turn([7], [env.world], torch.from_numpy(env.world.source_images().sum(0))[None], None)
         keeper.hear(turn)
         images = torch.tensor(env.world.source_images())[None]
-        mixture = images.sum(1).mean(1, keepdim=True).repeat(1, 2, 1)
+        mixture = images.sum(1).mean(1, keepdim=True).repeat(1, 3, 1)
         expected.append(separation_scores(mixture, images))
         env.step(step % 2)
     scores = keeper.take(7, {"success": 1.0})

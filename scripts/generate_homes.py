@@ -2,6 +2,7 @@
 
     python scripts/generate_homes.py                      # preset mini: 7 homes, about a minute
     python scripts/generate_homes.py --preset small --out /big/disk
+    python scripts/generate_homes.py --sounds-only        # the corpus alone, for the audition tasks
 
 Nothing is downloaded. Everything is drawn from --seed. The run may be stopped at any time: the same command
 goes on with the first home that is not finished.
@@ -62,6 +63,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="impulse responses as SoundSpaces' WAV tree instead of packed files",
     )
     add("--corpus", default="synthetic", help="folder in data/audio_data; `synthetic` is made where absent")
+    add("--sounds-only", action="store_true", help="make the corpus and no homes")
     add("--jobs", type=int, default=-1, help="processes (-1: one a core)")
     add(
         "--backend",
@@ -107,7 +109,8 @@ def generate(options: argparse.Namespace) -> None:
         storage="wav" if options.wav else "packed",
     )
     paths = dataset_paths(options.out, options.corpus)
-    check_same_settings(paths, settings)
+    if not options.sounds_only:
+        check_same_settings(paths, settings)
     if options.corpus == "synthetic":
         if not (paths.corpus_root / "corpus.json").is_file():
             generate_corpus(paths.corpus_root, options.seed, options.preset, options.jobs)
@@ -115,6 +118,9 @@ def generate(options: argparse.Namespace) -> None:
         raise UserError(
             f"{paths.corpus_root} does not exist; make it with scripts/prepare_audio.py, or leave --corpus out."
         )
+    if options.sounds_only:
+        print(f"corpus: {paths.corpus_root}")
+        return
     made = make_scenes(paths, settings, options.jobs, options.backend, options.figures)
     make_datasets(paths, settings)
     spent = time.monotonic() - start

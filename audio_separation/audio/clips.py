@@ -13,7 +13,7 @@ from audio_separation.audio.stft import RATE
 from audio_separation.audio.wav import read_wav
 from audio_separation.errors import UserError
 
-_CURE = "make one with scripts/generate_homes.py or scripts/prepare_audio.py"
+_CURE = "make one with scripts/generate_homes.py (--sounds-only: without homes) or scripts/prepare_audio.py"
 _DISTRACTOR_ONLY = ("esc",)  # AAViDSS: environmental sounds are never a target
 _CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 PUBLISHED_CLASSES = {  # folders of the corpora of AAViDSS and Move2Hear -> their classes (CLASS_NAMES_TO_LABELS)

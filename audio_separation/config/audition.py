@@ -69,9 +69,11 @@ def _networks(a: CN) -> None:
     a.SEPARATOR.INPUT = "logmag"  # mask: logmag | spatial (also cos and sin of the interaural phase)
     a.SEPARATOR.HIDDEN = 50  # mask: units of the BLSTM, each direction
     a.SEPARATOR.LAYERS = 1
-    a.SEPARATOR.DROPOUT = 0.0  # between layers and before the masks (published 0.3)
-    a.SEPARATOR.PRESET = "tiny"  # dprnn: tiny (90 k parameters) | small | medium | large (3.6 M)
-    a.SEPARATOR.PRETRAINED = ""  # asteroid: name or path of pretrained weights
+    a.SEPARATOR.DROPOUT = (
+        0.0  # mask: between layers and before the masks (published 0.3); dprnn: in each path
+    )
+    a.SEPARATOR.PRESET = "tiny"  # dprnn, asteroid: tiny (90 k parameters) | small | medium | large (3.6 M)
+    a.SEPARATOR.PRETRAINED = ""  # asteroid: file that its DPRNNTasNet.serialize() made
     a.QNET = CN()
     a.QNET.POOL = "time_frequency"  # cues averaged over: time_frequency | time (one value a bin)
     a.QNET.WEIGHT = "mask"  # weights of the average: mask (published) | energy (mask times power)

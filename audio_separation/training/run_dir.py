@@ -23,7 +23,7 @@ from audio_separation.scenes.layout import write_atomic
 # keys that do not change what is learnt, so a resumed run may give other values
 FREE_KEYS = (
     "DEVICE", "THREADS", "VERBOSE", "NUM_PROCESSES", "DATA.ROOT", "DATA.SOUND_SPACES", "AUDIO.CACHE_MB",
-    "AUDIO.RIR_STORE", "MEMORY_UPDATE.CHUNK", "TRAIN.SAVE_EVERY", "TRAIN.CHECKPOINT_EVERY",
+    "AUDITION.CACHE_MB", "AUDIO.RIR_STORE", "MEMORY_UPDATE.CHUNK", "TRAIN.SAVE_EVERY", "TRAIN.CHECKPOINT_EVERY",
 )  # fmt: skip
 FREE_SECTIONS = ("EVAL.",)
 

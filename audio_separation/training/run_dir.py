@@ -16,7 +16,7 @@ from typing import Any, Iterator, Optional
 import torch
 from yacs.config import CfgNode
 
-from audio_separation.config.default import all_keys
+from audio_separation.config.default import all_keys, default_config
 from audio_separation.errors import UserError
 from audio_separation.scenes.layout import write_atomic
 
@@ -125,9 +125,11 @@ def claim_run_dir(path: Path, config: CfgNode) -> bool:
         raise UserError(f"{record} is damaged; give another --model-dir, or delete this one") from None
     new = plain_config(config)
     fixed = [k for k in new if k not in FREE_KEYS and not k.startswith(FREE_SECTIONS)]
-    differing = [k for k in fixed if old.get(k) != new[k]]
+    # a key that is younger than the run had the effect of its default there
+    old = {**plain_config(default_config()), **old}
+    differing = [k for k in fixed if old[k] != new[k]]
     if differing:
-        shown = "; ".join(f"{k} is {old.get(k)!r} there, {new[k]!r} now" for k in differing[:3])
+        shown = "; ".join(f"{k} is {old[k]!r} there, {new[k]!r} now" for k in differing[:3])
         raise UserError(
             f"model dir {path} holds another experiment ({shown}); give another --model-dir, "
             "or the same settings to resume"

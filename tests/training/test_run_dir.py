@@ -65,6 +65,15 @@ def test_another_experiment_is_refused_by_its_keys(tiny, claimed, changes, messa
     assert sorted(p.name for p in claimed.iterdir()) == before
 
 
+def test_a_key_younger_than_the_run_counts_as_its_default(tiny, claimed):
+    record = json.loads((claimed / "run.json").read_text())
+    del record["config"]["PPO.GAMMA"]
+    (claimed / "run.json").write_text(json.dumps(record))
+    assert claim_run_dir(claimed, small_config(tiny)) is True
+    with pytest.raises(UserError, match=r"PPO\.GAMMA is 0\.99 there, 0\.9 now"):
+        claim_run_dir(claimed, small_config(tiny, PPO__GAMMA=0.9))
+
+
 def test_a_run_that_learnt_nothing_gives_its_place_away(tiny, claimed):
     (claimed / "state.pth").unlink()
     (claimed / "metrics.jsonl").write_text('{"step": 1}\n')  # killed before the first save

@@ -2,10 +2,12 @@
 
 python scripts/audition_table.py --collect DQN=runs/oto0,runs/oto1,runs/oto2 random=runs/random
 python scripts/audition_table.py
+python scripts/audition_table.py --collect DQN=runs/oto0,runs/oto1,runs/oto2 --figure docs/curves.png
 
 A method is a name and the model dirs (or folders of results) of its seeds. Its interval is, from three seeds on,
 Student's t over the seeds' means, else over all episodes. Rows of the same task, split, method and metric are
-replaced, others stay. Without --collect the tables of the file are printed.
+replaced, others stay. Without --collect the tables of the file are printed. --figure draws the validations of the
+collected methods over their training, for those that were trained.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from audio_separation.errors import UserError
+from audio_separation.evaluation.audition.plots import methods_figure
 from audio_separation.evaluation.audition.table import (
     collect_rows,
     format_tables,
@@ -24,9 +27,23 @@ from audio_separation.evaluation.audition.table import (
     parse_method,
     read_rows,
 )
+from audio_separation.evaluation.figures import save_png
+from audio_separation.training.logging import read_metrics
 from audio_separation.training.run_dir import write_json, writing
 
 DEFAULT = Path("results/audition.json")
+
+
+def draw_validations(methods: list[tuple[str, list[Path]]], path: Path) -> None:
+    """Draw the validations of those methods whose folders are model dirs with records of a training."""
+    trained = {name: [d / "metrics.jsonl" for d in dirs] for name, dirs in methods}
+    curves = {n: [read_metrics(p) for p in ps] for n, ps in trained.items() if all(p.exists() for p in ps)}
+    if not curves:
+        raise UserError(
+            "--figure has nothing to draw: no collected folder holds the metrics.jsonl of a training"
+        )
+    with writing(path):
+        save_png(methods_figure(curves), path)
 
 
 def main(argv: list[str]) -> int:
@@ -40,10 +57,15 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--task", metavar="NAME", help=text)
     text = "file of rows (%(default)s)"
     parser.add_argument("--out", type=Path, metavar="JSON", default=DEFAULT, help=text)
+    text = "also draw the validations of the collected methods"
+    parser.add_argument("--figure", type=Path, metavar="PNG", help=text)
     args = parser.parse_args(argv)
     try:
         if args.collect:
-            new = collect_rows([parse_method(words) for words in args.collect], args.task)
+            methods = [parse_method(words) for words in args.collect]
+            new = collect_rows(methods, args.task)
+            if args.figure:
+                draw_validations(methods, args.figure)
             rows = merge_rows(read_rows(args.out) if args.out.exists() else [], new)
             with writing(args.out):
                 args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from scipy.stats import t as student_t
 from script_module import load_script
 
 from audio_separation.errors import UserError
+from audio_separation.evaluation.audition.plots import methods_figure
 from audio_separation.evaluation.audition.results import summarise_methods
 from audio_separation.evaluation.audition.table import (
     COLUMNS,
@@ -18,6 +19,7 @@ from audio_separation.evaluation.audition.table import (
     parse_method,
     seed_estimate,
 )
+from audio_separation.training.logging import read_metrics
 
 CONFIG = {
     "SEED": 0,
@@ -191,3 +193,29 @@ def test_the_script_collects_keeps_and_prints(tmp_path, capsys):
     assert script.main(["--out", str(tmp_path / "none.json")]) == 2
     assert capsys.readouterr().err.count("error: ") == 2
     assert json.loads(out.read_text()) == rows
+
+
+def test_the_figure_shows_every_seed_and_their_mean(tmp_path, capsys):
+    script, out, png = load_script("audition_table"), tmp_path / "rows.json", tmp_path / "docs/curves.png"
+    folders = []
+    for seed, last in enumerate((0.25, 0.75)):
+        folder = tmp_path / str(seed)
+        write_result(folder, [1, 2, 3], split="test")
+        lines = [
+            {"step": 4, "val/success": 0.0, "separator/si_sdr_improvement_db": 1.0},
+            {"step": 6, "policy/loss": 1},
+        ]
+        lines += [{"step": 8, "val/success": last, "separator/si_sdr_improvement_db": 2.0 + seed}]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        folders.append(str(folder))
+    words = ["--collect", f"DQN={','.join(folders)}", "--out", str(out), "--figure", str(png)]
+    assert script.main(words) == 0
+    assert png.read_bytes().startswith(b"\x89PNG")
+    seeds = [read_metrics(tmp_path / str(seed) / "metrics.jsonl") for seed in (0, 1)]
+    success, separation = methods_figure({"DQN": seeds}).axes
+    drawn = [line.get_ydata().tolist() for line in success.lines]
+    assert drawn == [[0, 25], [0, 75], [0, 50]] and success.lines[2].get_xdata().tolist() == [4, 8]
+    assert separation.lines[2].get_ydata().tolist() == [1, 2.5]
+    write_result(tmp_path / "untrained", [1, 2, 3], agent="random")
+    assert script.main(["--collect", f"random={tmp_path / 'untrained'}", *words[2:]]) == 2
+    assert "no collected folder holds the metrics.jsonl" in capsys.readouterr().err

@@ -18,8 +18,10 @@ FLOOR = 10 ** (FLOOR_DB / 10)  # power
 # of both ears' power that is added to either: bounds the level difference smoothly at +-30 dB; 10 dB read 9.96 dB
 ILD_LEAK = 1e-3
 # what makes 1 of a cue: the differences and levels heard in a room are then of order 1
-ILD_UNIT_DB = 10.0
-VOLUME_UNIT_DB = 20.0
+ILD_UNIT_DB = 5.0
+VOLUME_UNIT_DB = 20.0  # above FLOOR_DB, weight mask
+# weight energy: what is heard in rooms lies about 10 dB to either side of this, so cues are about 0 with a spread of 1
+MIDDLE_DB, SPREAD_DB = -40.0, 10.0
 
 POOLS = ("time_frequency", "time")
 WEIGHTS = ("mask", "energy")
@@ -56,15 +58,16 @@ def pooled_cues(mix_stft: Tensor, masks: Tensor, pool: str, weight: str) -> Tens
     """Cues of every source, averaged under its mask: ``[B, D]``, ordered by source, then cue (, then bin).
 
     ``weight`` ``mask``, three cues as published: the means of mask x phase (radians), mask x level difference
-    (10 dB) and mask x volume (20 dB above ``FLOOR_DB``). A mean of angles is only near 0 a phase, and the masks' own
+    (5 dB) and mask x volume (20 dB above ``FLOOR_DB``). A mean of angles is only near 0 a phase, and the masks' own
     size is in all three.
 
     ``weight`` ``energy``, four cues, of the powers under the mask: cos and sin of the phase of the summed cross
-    spectrum (an angle would jump at +-pi), the ratio of the ears' summed powers (10 dB) and the level of the mean
-    power of a frame's bins (20 dB above ``FLOOR_DB``). Loud bins count, and the level difference and the phase do
+    spectrum (an angle would jump at +-pi), the ratio of the ears' summed powers (5 dB) and the level of the mean
+    power of a frame's bins (10 dB around ``MIDDLE_DB``). Loud bins count, and the level difference and the phase do
     not depend on the mask's size.
 
-    All are finite, with finite gradients, for any input; silence gives zeros.
+    All are finite, with finite gradients, for any input. Silence gives zeros, but for the level of ``energy``, which
+    is then that of ``FLOOR_DB``.
 
     Args:
         mix_stft: complex ``[B, 2, F, N]``.
@@ -125,5 +128,5 @@ def _energy_cues(sums: Tensor) -> Tensor:
     left, right, cross_re, cross_im = sums.unbind(2)
     # fades the phase out below the floor, where it would be noise
     size = (cross_re.square() + cross_im.square() + FLOOR**2).sqrt()
-    volume = (volume_db((left + right) / 2) - FLOOR_DB) / VOLUME_UNIT_DB
+    volume = (volume_db((left + right) / 2) - MIDDLE_DB) / SPREAD_DB
     return torch.stack([cross_re / size, cross_im / size, ild_db(left, right) / ILD_UNIT_DB, volume], 2)

@@ -106,6 +106,9 @@ def _dqn(c: CN) -> None:
     c.DQN.TARGET = "hard"  # hard: copied every TARGET_EVERY steps | soft: TAU of the way at each update
     c.DQN.TARGET_EVERY = 500  # steps
     c.DQN.TAU = 0.005
+    c.DQN.AVERAGE = (
+        0.995  # validated and saved are weights averaged over updates with this decay; 0: the last ones
+    )
     c.DQN.EPSILON_START = 0.9
     c.DQN.EPSILON_END = 0.1
     c.DQN.EPSILON_DECAY = "linear"  # linear | exponential

@@ -80,6 +80,7 @@ LEAST = {
     "DQN.GAMMA": 0,
     "DQN.TARGET_EVERY": 1,
     "DQN.TAU": 0,
+    "DQN.AVERAGE": 0,
     "DQN.EPSILON_END": 0,
     "DQN.EPSILON_STEPS": 1,
     "DQN.AUTOCLIP": 0,
@@ -90,6 +91,7 @@ LEAST = {
 MOST = {
     "DQN.GAMMA": 1,
     "DQN.TAU": 1,
+    "DQN.AVERAGE": 0.99999,
     "DQN.EPSILON_START": 1,
     "DQN.AUTOCLIP": 100,
     "AUDITION.SEPARATOR.DROPOUT": 0.9,

@@ -91,7 +91,7 @@ class DqnTrainer:
             state is None and checkpoint
         ):  # before the model dir is claimed: a wrong path leaves nothing behind
             load_separator_weights(self.agent.separator, Path(checkpoint), self.config)
-            self.learner.copy_to_target()
+            self.learner.begin_from_agent()
         claim_run_dir(self.dir, self.config)
         finished = self._resume(state) if state is not None else False
         del state  # another copy of all weights and moments
@@ -254,7 +254,7 @@ class DqnTrainer:
     def _content(self) -> dict[str, Any]:
         return {
             "kind": "dqn",
-            "agent": self.agent.state_dict(),
+            "agent": self.learner.judged.state_dict(),
             "config": plain_config(self.config),
             "step": self.step,
             "num_actions": self.num_actions,
@@ -302,7 +302,7 @@ class DqnTrainer:
                 f"{path} was trained with NUM_PROCESSES {content['num_envs']}, now it is {len(self.players)}; resume "
                 "with the same number"
             )
-        restore(self.agent, content, "agent", path)
+        restore(self.learner.judged, content, "agent", path)  # a sentence where the networks do not fit
         self.learner.load_state_dict(content["learner"])
         for name in ("step", "counters", "window", "validations"):
             setattr(self, name, content[name])

@@ -1,4 +1,4 @@
-"""What learns in the DQN training: two networks, an optimiser, and an update from a batch of transitions."""
+"""What learns in the DQN training: its networks, an optimiser, and an update from a batch of transitions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ from audio_separation.rl.replay import Transitions
 
 
 class DqnLearner:
-    """The online network, which acts and learns, and the target network, which follows it.
+    """The online network, which acts and learns, and those that follow it.
+
+    The target network gives the values that are learnt from. With ``DQN.AVERAGE`` a moving average over the updates
+    is what is judged and saved: the best action changes from update to update where values are close, and an agent
+    that keeps no memory then gets stuck in some of these policies for whole episodes.
 
     Args:
         config: section ``DQN``, and ``TRAIN.PRECISION``.
@@ -38,6 +42,7 @@ class DqnLearner:
         self.config, self.agent, self.device = config, agent, device
         self.target = copy.deepcopy(agent).requires_grad_(False).eval()
         dqn = config.DQN
+        self.average = copy.deepcopy(self.target) if dqn.AVERAGE else None
         groups: list[dict[str, Any]] = [{"params": list(agent.q_network.parameters()), "lr": dqn.LR}]
         if not agent.frozen:
             groups.append({"params": list(agent.separator.parameters()), "lr": dqn.SEPARATOR_LR})
@@ -63,10 +68,21 @@ class DqnLearner:
             return self.agent.cues(torch.from_numpy(audio).to(self.device)).float().cpu().numpy()
 
     @torch.no_grad()
-    def best_actions(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Actions ``[B]`` of the highest value by the online network in evaluation mode; the first of equals."""
-        self.agent.eval()
-        return self.values(self.agent, self.to_device(observation)).argmax(1).cpu().numpy()
+    def best_actions(
+        self, observation: Mapping[str, np.ndarray], network: Optional[AuditionAgent] = None
+    ) -> np.ndarray:
+        """Actions ``[B]`` of the highest value in evaluation mode; the first of equals.
+
+        Args:
+            network: whose values count; default the online network.
+        """
+        network = (network or self.agent).eval()
+        return self.values(network, self.to_device(observation)).argmax(1).cpu().numpy()
+
+    @property
+    def judged(self) -> AuditionAgent:
+        """The network that is validated and saved."""
+        return self.agent if self.average is None else self.average
 
     def update(self, batch: Transitions) -> dict[str, float]:
         """One gradient step.
@@ -110,17 +126,28 @@ class DqnLearner:
         self.updates += 1
         if self.config.DQN.TARGET == "soft":
             move_towards(self.target, self.agent, self.config.DQN.TAU)
+        if self.average is not None:
+            # at first the plain mean, so that the weights of the beginning are soon forgotten
+            move_towards(self.average, self.agent, max(1 - self.config.DQN.AVERAGE, 1 / self.updates))
         return norm
 
     def copy_to_target(self) -> None:
         """Make the target network equal to the online one."""
         move_towards(self.target, self.agent, 1.0)
 
+    def begin_from_agent(self) -> None:
+        """Make all networks equal to the online one."""
+        self.copy_to_target()
+        if self.average is not None:
+            move_towards(self.average, self.agent, 1.0)
+
     # ---- state --------------------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs besides the agent."""
+        """What a resumed run needs."""
         return {
+            "online": self.agent.state_dict(),
             "target": self.target.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else {},
             "optimizer": self.optimizer.state_dict(),
             "updates": self.updates,
             "autoclip": self.autoclip.state_dict() if self.autoclip else {},
@@ -128,7 +155,10 @@ class DqnLearner:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
+        self.agent.load_state_dict(state["online"])
         self.target.load_state_dict(state["target"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.updates = state["updates"]
         if self.autoclip:

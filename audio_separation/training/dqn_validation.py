@@ -18,7 +18,7 @@ from audio_separation.training.run_dir import StopRequest
 
 
 class Validation:
-    """The first ``DQN.VAL_EPISODES`` episodes of val, played by the online network as the evaluation plays.
+    """The first ``DQN.VAL_EPISODES`` episodes of val, played by the network that is judged, as the evaluation plays.
 
     With ``EVAL.DETERMINISTIC False`` one action in ``DQN.EPSILON_END`` is drawn.
 
@@ -50,7 +50,9 @@ class Validation:
                 player = free.pop()
                 playing.append((player, player.begin(waiting.pop())))
                 images[player.number] = player.env.world.source_images()
-            actions = self.learner.best_actions(stack([observation for _, observation in playing]))
+            actions = self.learner.best_actions(
+                stack([observation for _, observation in playing]), self.learner.judged
+            )
             steps = [
                 (player, player.step(self._action(player, int(a))))
                 for (player, _), a in zip(playing, actions)
@@ -72,7 +74,7 @@ class Validation:
     @torch.no_grad()
     def _separation(self, images: np.ndarray) -> dict[str, float]:
         """Means of the scores of ``images [V, S, 2, L]``; none where a single source leaves nothing to separate."""
-        separator = self.learner.agent.eval().separator
+        separator = self.learner.judged.eval().separator
         parts: dict[str, list[Tensor]] = {}
         for part in torch.from_numpy(images).to(self.learner.device).split(self.chunk):
             for name, score in separation_scores(separator.waves(part.sum(1)), part).items():

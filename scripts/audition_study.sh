@@ -4,13 +4,15 @@
 # Run again to go on after an interruption; what is finished is skipped.
 #   JOBS=N      runs at a time, a core each (default 2)
 #   SEEDS="0 1 2"
+#   PRECISION=bf16   trains 1.5 times as fast where the processor multiplies bfloat16 (default fp32)
 #   ROWS=FILE   where the rows go (default OUT/audition.json; those of docs/audition.md lie in results/audition.json)
 set -euo pipefail
 cd "$(dirname "$0")/.."
-case "${1:-}" in -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+case "${1:-}" in -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 OUT=${1:-runs/audition}
 SEEDS=${SEEDS:-0 1 2}
 ROWS=${ROWS:-$OUT/audition.json}
+PRECISION=${PRECISION:-fp32}
 source scripts/setup.sh
 mkdir -p "$OUT"
 trap 'echo "== stopped; nothing is lost: run the same command again to go on" >&2; exit 130' INT TERM
@@ -33,12 +35,13 @@ run separator_mask train separator_mask
 run separator_dprnn train separator_dprnn
 LINES
 
-FROZEN="AUDITION.SEPARATOR.FROZEN True"
+FROZEN="AUDITION.SEPARATOR.FROZEN True" FROM=AUDITION.SEPARATOR.CHECKPOINT
 for seed in $SEEDS; do
-    echo "run otoworld_reward_$seed train otoworld SEED $seed"
-    echo "run otoworld_frozen_$seed train otoworld SEED $seed $FROZEN"
-    echo "run otoworld_pretrained_$seed train otoworld SEED $seed $FROZEN AUDITION.SEPARATOR.CHECKPOINT $OUT/separator_mask"
-    echo "run auralnav_$seed train auralnav SEED $seed AUDITION.SEPARATOR.CHECKPOINT $OUT/separator_dprnn"
+    keys="SEED $seed TRAIN.PRECISION $PRECISION"
+    echo "run otoworld_reward_$seed train otoworld $keys"
+    echo "run otoworld_frozen_$seed train otoworld $keys $FROZEN"
+    echo "run otoworld_pretrained_$seed train otoworld $keys $FROZEN $FROM $OUT/separator_mask"
+    echo "run auralnav_$seed train auralnav $keys $FROM $OUT/separator_dprnn"
 done | side_by_side
 for seed in $SEEDS; do # rooms and sounds of the test are drawn anew for each seed
     for arm in otoworld_reward otoworld_frozen otoworld_pretrained; do

@@ -19,7 +19,7 @@ examples
     python main.py --run-type eval --exp-config configs/test/near_target_unheard.yaml --model-dir runs/near
 
 KEY VALUE pairs override the config; all keys with their meaning: audio_separation/config/default.py.
-Run a stopped training again with the same command and it goes on.
+Run a stopped training again with the same command and it goes on. Finding sources by ear: docs/audition.md.
 """
 
 

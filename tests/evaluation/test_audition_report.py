@@ -298,7 +298,7 @@ def test_recorder_keeps_what_the_environment_said(tiny):
     assert np.array_equal(recording.positions[-1], env.world.position)
     assert np.array_equal(recording.positions[0], episode.start) and len(recording.positions) == 4
     assert recording.headings_deg[1] == pytest.approx((episode.heading_deg + 30) % 360)
-    assert recording.ear_names == ("front", "back") and np.allclose(recording.ears, [[0.1, 0], [-0.1, 0]])
+    assert recording.ear_names == ("back", "front") and np.allclose(recording.ears, [[-0.1, 0], [0.1, 0]])
     assert recording.separated is None and recording.q_values is None
     recorder.add(0, observation, info, np.zeros(4), np.zeros((2, 5)))
     with pytest.raises(ValueError, match="1 of 5 steps"):

@@ -9,7 +9,7 @@ import numpy as np
 from audio_separation.envs.audition.env import AuditionEnv
 from audio_separation.envs.audition.world import Pose, ear_points
 
-EAR_NAMES = {"lateral": ("left", "right"), "heading": ("front", "back")}
+EAR_NAMES = {"lateral": ("left", "right"), "heading": ("back", "front")}
 
 
 class AuditionRecording(NamedTuple):

@@ -165,7 +165,9 @@ def rewards_figure(episodes: Sequence[Mapping[str, Any]]) -> Figure:
     draw_curve(length, number, steps, "moving mean", BLUE)
     length.set_ylabel("steps of an episode")
     length.set_ylim(bottom=0)
-    return finish(figure, panels.tolist(), "training episode")
+    finish(figure, panels.tolist(), "training episode")
+    _legend_above(terms)
+    return figure
 
 
 def distance_figure(episodes: Sequence[Mapping[str, Any]]) -> Figure:
@@ -206,7 +208,7 @@ def found_figure(
     success.plot(steps, 100 * smooth(_column(episodes, "success")), color=BLUE, label="training, moving mean")
     validated, rate = series(metrics, "val/success")
     if len(validated):
-        success.plot(validated, 100 * rate, "o-", color=ORANGE, markersize=4, label="validation, greedy")
+        success.plot(validated, 100 * rate, "o-", color=ORANGE, markersize=4, label="validation")
     success.set_ylabel("episodes with all sources found (%)")
     success.set_ylim(-3, 103)
     finish(figure, panels.tolist(), "environment steps")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student_t
 from script_module import load_script
+from small_config import REPO
 
 from audio_separation.errors import UserError
 from audio_separation.evaluation.audition.plots import methods_figure
@@ -15,8 +16,10 @@ from audio_separation.evaluation.audition.results import summarise_methods
 from audio_separation.evaluation.audition.table import (
     COLUMNS,
     collect_rows,
+    format_tables,
     merge_rows,
     parse_method,
+    read_rows,
     seed_estimate,
 )
 from audio_separation.training.logging import read_metrics
@@ -219,3 +222,14 @@ def test_the_figure_shows_every_seed_and_their_mean(tmp_path, capsys):
     write_result(tmp_path / "untrained", [1, 2, 3], agent="random")
     assert script.main(["--collect", f"random={tmp_path / 'untrained'}", *words[2:]]) == 2
     assert "no collected folder holds the metrics.jsonl" in capsys.readouterr().err
+
+
+def test_the_tables_of_the_docs_are_those_of_the_results():
+    rows = read_rows(REPO / "results/audition.json")
+    assert format_tables(rows) in (REPO / "docs/audition.md").read_text()
+    means = {(row["task"], row["method"], row["metric"]): row["mean"] for row in rows}
+    shown = (REPO / "README.md").read_text()
+    line = "| OtoWorld's agent, separator by the reward alone | {:.0f} % | {:.0f} | {:.2f} dB |"
+    keys = ("success", "steps", "first_si_sdr_improvement_db")
+    success, steps, gain = (means["otoworld", "separator by the reward", key] for key in keys)
+    assert line.format(100 * success, steps, gain) in shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -25,13 +26,20 @@ def run_script(name: str, work: Callable[[], Optional[int]], stopped: str = GO_O
 
     It is what ``work`` returns (0 for None), 2 after a mistake of the user or a fault of the disk, 130 after Ctrl-C
     and 143 after SIGTERM. The last three are told on stderr; ``stopped`` says what becomes of an interrupted run.
+    Where the reader of its output has gone (``| head``) it is 141, without a word.
     """
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        return work() or 0
+        status = work() or 0
+        sys.stdout.flush()  # here, where a broken pipe is caught
+        return status
     except UserError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # python would complain again when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:  # a full disk, a file that may not be read
         print(f"{name}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
         return 2

@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from audio_separation.command_line import run_script
 from audio_separation.errors import UserError
 from audio_separation.evaluation.audition.plots import methods_figure
 from audio_separation.evaluation.audition.table import (
@@ -46,6 +47,22 @@ def draw_validations(methods: list[tuple[str, list[Path]]], path: Path) -> None:
         save_png(methods_figure(curves), path)
 
 
+def work(args: argparse.Namespace) -> None:
+    """Collect, where that is asked for, and print."""
+    if args.collect:
+        methods = [parse_method(words) for words in args.collect]
+        new = collect_rows(methods, args.task)
+        if args.figure:
+            draw_validations(methods, args.figure)
+        rows = merge_rows(read_rows(args.out) if args.out.exists() else [], new)
+        with writing(args.out):
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            write_json(args.out, rows)
+    else:
+        rows = read_rows(args.out)
+    print(format_tables(rows))
+
+
 def main(argv: list[str]) -> int:
     """Run and return the exit status."""
     parser = argparse.ArgumentParser(
@@ -60,23 +77,7 @@ def main(argv: list[str]) -> int:
     text = "also draw the validations of the collected methods"
     parser.add_argument("--figure", type=Path, metavar="PNG", help=text)
     args = parser.parse_args(argv)
-    try:
-        if args.collect:
-            methods = [parse_method(words) for words in args.collect]
-            new = collect_rows(methods, args.task)
-            if args.figure:
-                draw_validations(methods, args.figure)
-            rows = merge_rows(read_rows(args.out) if args.out.exists() else [], new)
-            with writing(args.out):
-                args.out.parent.mkdir(parents=True, exist_ok=True)
-                write_json(args.out, rows)
-        else:
-            rows = read_rows(args.out)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(format_tables(rows))
-    return 0
+    return run_script("audition_table", lambda: work(args), "nothing was written")
 
 
 if __name__ == "__main__":

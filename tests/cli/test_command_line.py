@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
+from small_config import REPO
 
 from audio_separation.command_line import run_script
 from audio_separation.errors import UserError
@@ -46,3 +49,12 @@ def test_status_and_sentence(work, status, told, capsys):
 def test_a_fault_of_ours_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         run_script("x", lambda: 1 // 0)
+
+
+def test_a_reader_that_has_gone_is_no_fault():
+    work = "from audio_separation.command_line import run_script as r; import sys; sys.exit(r('x', lambda: print('y' * 9**6)))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", work], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPO
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait(30) == 141

@@ -194,7 +194,7 @@ def test_the_script_collects_keeps_and_prints(tmp_path, capsys):
     assert "| DQN | 100.0 [100.0, 100.0] | - | 20.0 [-4.8, 44.8] |" in printed
     assert script.main(["--collect", "random", "--out", str(out)]) == 2
     assert script.main(["--out", str(tmp_path / "none.json")]) == 2
-    assert capsys.readouterr().err.count("error: ") == 2
+    assert capsys.readouterr().err.count("audition_table: ") == 2
     assert json.loads(out.read_text()) == rows
 
 

@@ -52,7 +52,8 @@ def test_a_fault_of_ours_keeps_its_traceback():
 
 
 def test_a_reader_that_has_gone_is_no_fault():
-    work = "from audio_separation.command_line import run_script as r; import sys; sys.exit(r('x', lambda: print('y' * 9**6)))"
+    work = "import sys; from audio_separation.command_line import run_script; "
+    work += "sys.exit(run_script('x', lambda: print('y' * 9**6)))"
     process = subprocess.Popen(
         [sys.executable, "-c", work], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPO
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from small_config import REPO
+from small_config import REPO, override_words
 from yacs.config import CfgNode
 
 from audio_separation.config import get_config
@@ -33,12 +33,7 @@ SMALL_AUDITION = {
 
 def audition_overrides(paths: DatasetPaths, **changes: object) -> list[str]:
     """KEY VALUE words; a dot in a key of ``changes`` is written as two underscores."""
-    values: dict[str, object] = {
-        **SMALL_AUDITION,
-        "DATA.ROOT": paths.data_root,
-        **{key.replace("__", "."): value for key, value in changes.items()},
-    }
-    return [str(word) for pair in values.items() for word in pair]
+    return override_words({**SMALL_AUDITION, "DATA.ROOT": paths.data_root}, changes)
 
 
 def audition_config(paths: DatasetPaths, exp_config: Optional[str] = None, **changes: object) -> CfgNode:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
+from typing import Mapping, Optional
 
 import torch
 from yacs.config import CfgNode
@@ -46,13 +46,14 @@ SMALL = {
 
 def small_overrides(paths: DatasetPaths, **changes: object) -> list[str]:
     """KEY VALUE words for the command line; a dot in a key of ``changes`` is written as two underscores."""
-    values: dict[str, object] = {
-        **SMALL,
-        "DATA.ROOT": paths.data_root,
-        "DATA.SOUND_SPACES": paths.sound_spaces_root,
-        **{key.replace("__", "."): value for key, value in changes.items()},
-    }
-    return [str(word) for pair in values.items() for word in pair]
+    roots = {"DATA.ROOT": paths.data_root, "DATA.SOUND_SPACES": paths.sound_spaces_root}
+    return override_words({**SMALL, **roots}, changes)
+
+
+def override_words(values: Mapping[str, object], changes: Mapping[str, object]) -> list[str]:
+    """KEY VALUE words of ``values``, with ``changes``, in whose keys two underscores stand for a dot."""
+    merged = {**values, **{key.replace("__", "."): value for key, value in changes.items()}}
+    return [str(word) for pair in merged.items() for word in pair]
 
 
 def small_config(paths: DatasetPaths, exp_config: Optional[str] = None, **changes: object) -> CfgNode:

@@ -21,11 +21,8 @@ FREE_EVAL_KEYS = (
     "TRAINER", "NUM_UPDATES", "EVAL.CHECKPOINT", "EVAL.SELECT_BY", "EVAL.REPORT_EPISODES", "EVAL.NAME",
 )  # fmt: skip
 FREE_EVAL_SECTIONS = ("TRAIN.", "PASSIVE.", "PPO.", "MEMORY_UPDATE.")
-AUDITION_SECTIONS = (
-    "AUDITION.",
-    "DQN.",
-    "EVAL.EPISODES",
-)  # of the audition tasks; free in the evaluation of any other
+# of the audition tasks; free in the evaluation of any other
+AUDITION_SECTIONS = ("AUDITION.", "DQN.", "EVAL.EPISODES")
 ACTION_NAMES = {"-1": "HOLD", "0": "MOVE_FORWARD", "1": "TURN_LEFT", "2": "TURN_RIGHT"}
 
 

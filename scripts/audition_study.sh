@@ -54,9 +54,9 @@ for seed in $SEEDS; do # rooms and sounds of the test are drawn anew for each se
 done | side_by_side
 
 of_seeds() { for seed in $SEEDS; do printf '%s,' "$OUT/$1_$seed"; done | sed 's/,$//'; }
-python scripts/audition_table.py --out "$ROWS" --task auralnav --collect "random=$(of_seeds random)" \
+python scripts/results_table.py "$ROWS" --task auralnav --collect "random=$(of_seeds random)" \
     "TasNet, supervised=$(of_seeds auralnav)" "oracle=$(of_seeds oracle)" >/dev/null
-python scripts/audition_table.py --out "$ROWS" --task otoworld --figure "$OUT/curves.png" --collect \
+python scripts/results_table.py "$ROWS" --task otoworld --figure "$OUT/curves.png" --collect \
     "random=$(of_seeds random)" "separator at random=$(of_seeds otoworld_frozen)" \
     "separator by the reward=$(of_seeds otoworld_reward)" "separator, supervised=$(of_seeds otoworld_pretrained)" \
     "oracle=$(of_seeds oracle)"

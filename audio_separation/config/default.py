@@ -16,6 +16,9 @@ from yacs.config import CfgNode as CN
 
 from audio_separation.config.audition import add_audition
 from audio_separation.config.limits import check_limits
+from audio_separation.config.sb3 import add_sb3
+from audio_separation.config.step_signal import add_step_signal
+from audio_separation.config.synth import add_synth
 from audio_separation.errors import UserError
 
 _CHOSEN = "chosen_keys"  # in the tree's __dict__, where yacs keeps its own flags; clones carry it on
@@ -51,7 +54,9 @@ def _audio(c: CN) -> None:
 
 def _task(c: CN) -> None:
     c.TASK = CN()
-    c.TASK.NAME = "near_target"  # near_target | audition (find the sources in a pyroomacoustics room)
+    # near_target | audition (find the sources in a pyroomacoustics room) | synth (play a synthesizer that follows what
+    # is heard) | step_signal (flatten a signal by a filter and an offset)
+    c.TASK.NAME = "near_target"
     c.TASK.EPISODE_STEPS = 20  # steps (= seconds of sound) an episode
     # MOVE_FORWARD: ours (the straight neighbour first, then a diagonal) | published (the first that fits, in
     # the order of the graph; a diagonal is never taken where its angle passes 360 degrees)
@@ -150,7 +155,7 @@ def _training(c: CN) -> None:
 
 def _evaluation(c: CN) -> None:
     c.EVAL = CN()
-    c.EVAL.AGENT = "policy"  # policy | stand | rotate | random; audition: policy | random | oracle
+    c.EVAL.AGENT = "policy"  # or scripted: stand | rotate | random; each task family lists its own
     c.EVAL.EPISODES = 100  # audition: drawn from SEED and DATA.SPLIT
     c.EVAL.CHECKPOINT = "best"  # all | best | latest | a .pth file
     c.EVAL.SELECT_BY = (
@@ -166,14 +171,17 @@ def _evaluation(c: CN) -> None:
 def default_config() -> CN:
     """Return a fresh, mutable copy of the default tree."""
     c = CN()
-    c.TRAINER = "active"  # passive | active | dqn, separator (of TASK.NAME audition)
+    c.TRAINER = (
+        "active"  # passive | active | dqn, separator (of TASK.NAME audition) | sb3 (synth, step_signal)
+    )
     c.SEED = 0
     c.DEVICE = "auto"  # auto | cpu | cuda
     c.THREADS = 0  # torch threads of each process; 0: cores divided by local processes
     c.NUM_PROCESSES = 14  # environments that each process (rank) steps together; the field's name for it
     c.NUM_UPDATES = 40000  # active training: rollouts collected and learnt from
     c.VERBOSE = True  # progress lines
-    for fill in (_data, _audio, _task, _live, _models, _training, _evaluation, add_audition):
+    sections = (_data, _audio, _task, _live, _models, _training, _evaluation, add_audition)
+    for fill in (*sections, add_synth, add_step_signal, add_sb3):
         fill(c)
     return c
 

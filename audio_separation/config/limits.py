@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from yacs.config import CfgNode
 
+from audio_separation.config import sb3, step_signal, synth
 from audio_separation.errors import UserError
 
 # the least value of counts and sizes; 0 where it means "all" or "choose"
@@ -87,6 +88,9 @@ LEAST = {
     "DQN.BUFFER": 1,
     "DQN.VAL_EVERY": 1,
     "DQN.VAL_EPISODES": 1,
+    **synth.LEAST,
+    **step_signal.LEAST,
+    **sb3.LEAST,
 }
 MOST = {
     "DQN.GAMMA": 1,
@@ -95,12 +99,16 @@ MOST = {
     "DQN.EPSILON_START": 1,
     "DQN.AUTOCLIP": 100,
     "AUDITION.SEPARATOR.DROPOUT": 0.9,
+    **synth.MOST,
+    **sb3.MOST,
 }
 RANGES = (
     "AUDITION.ROOM.WIDTH_M",
     "AUDITION.ROOM.POLYGON_SIDES",
     "AUDITION.ROOM.ABSORPTION",
     "AUDITION.CENTRE_STEPS",
+    "STEP_SIGNAL.CUTOFF_HZ",
+    "STEP_SIGNAL.STEP_TIME",
 )
 # the first may not exceed the second
 ORDERED = (
@@ -132,6 +140,9 @@ CHOICES = {
     "DQN.LOSS": ("huber", "mse"),
     "DQN.TARGET": ("hard", "soft"),
     "DQN.EPSILON_DECAY": ("linear", "exponential"),
+    **synth.CHOICES,
+    **step_signal.CHOICES,
+    **sb3.CHOICES,
 }
 
 

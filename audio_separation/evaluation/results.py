@@ -10,6 +10,7 @@ from typing import Any, Mapping, NamedTuple, Optional, Sequence
 import numpy as np
 from yacs.config import CfgNode
 
+from audio_separation.config import default_config
 from audio_separation.errors import UserError
 from audio_separation.evaluation.scores import METHODS
 from audio_separation.evaluation.stats import mean_ci
@@ -21,8 +22,9 @@ FREE_EVAL_KEYS = (
     "TRAINER", "NUM_UPDATES", "EVAL.CHECKPOINT", "EVAL.SELECT_BY", "EVAL.REPORT_EPISODES", "EVAL.NAME",
 )  # fmt: skip
 FREE_EVAL_SECTIONS = ("TRAIN.", "PASSIVE.", "PPO.", "MEMORY_UPDATE.")
-# of the audition tasks; free in the evaluation of any other
+# of one family of tasks each; free in the evaluation of any other
 AUDITION_SECTIONS = ("AUDITION.", "DQN.", "EVAL.EPISODES")
+CONTROL_SECTIONS = ("SYNTH.", "OSC.", "STEP_SIGNAL.", "SB3.")
 ACTION_NAMES = {"-1": "HOLD", "0": "MOVE_FORWARD", "1": "TURN_LEFT", "2": "TURN_RIGHT"}
 
 
@@ -165,7 +167,7 @@ def find_finished(
     folder: Path,
     config: CfgNode,
     checkpoint: Checkpoint,
-    free_sections: tuple[str, ...] = (*FREE_EVAL_SECTIONS, *AUDITION_SECTIONS),
+    free_sections: tuple[str, ...] = (*FREE_EVAL_SECTIONS, *AUDITION_SECTIONS, *CONTROL_SECTIONS),
     held: tuple[str, ...] = (),
 ) -> Optional[dict[str, Any]]:
     """The summary in ``folder`` if it is of this very evaluation; None where there is none yet.
@@ -180,7 +182,9 @@ def find_finished(
     if not (folder / "summary.json").exists():
         return None
     summary = read_summary(folder)
-    old, new = summary["record"]["config"], plain_config(config)
+    # a key that is younger than the result had the effect of its default there
+    old = {**plain_config(default_config()), **summary["record"]["config"]}
+    new = plain_config(config)
     free = (*FREE_KEYS, *FREE_EVAL_KEYS)
     compared = [k for k in new if k in held or (k not in free and not k.startswith(free_sections))]
     differing = [f"{k} is {old.get(k)!r} there, {new[k]!r} now" for k in compared if old.get(k) != new[k]]

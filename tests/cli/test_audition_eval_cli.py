@@ -51,7 +51,7 @@ def test_from_training_to_a_table(tiny, task, tmp_path, capsys, monkeypatch):
     assert "policy, ckpt/ckpt.24.pth, 3 episodes of test" in shown and "oracle, oracle, 3 episodes" in shown
     out = tmp_path / "rows.json"
     methods = [f"{agent}={folder}" for agent, folder in folders.items()]
-    assert load_script("audition_table").main(["--collect", *methods, "--out", str(out)]) == 0
+    assert load_script("results_table").main([str(out), "--collect", *methods]) == 0
     rows = {(row["method"], row["metric"]): row for row in json.loads(out.read_text())}
     assert rows["oracle", "success"]["mean"] >= rows["policy", "success"]["mean"]
     assert {row["task"] for row in rows.values()} == {"hunt"}

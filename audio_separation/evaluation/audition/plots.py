@@ -257,29 +257,3 @@ def learning_figure(metrics: Sequence[Mapping[str, float]]) -> Optional[Figure]:
             draw_curve(axes, *series(metrics, key), "moving mean", BLUE)
         axes.set_ylabel(label)
     return finish(figure, panels.tolist(), "environment steps")
-
-
-def methods_figure(methods: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> Figure:
-    """Validations over training of several methods: a pale line for each seed, a strong one for their mean.
-
-    Args:
-        methods: name -> the lines of metrics of each seed.
-    """
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    panels = figure.subplots(1, 2)
-    wanted = {
-        "val/success": (100, "validation episodes with all sources found (%)"),
-        "separator/si_sdr_improvement_db": (1, "SI-SDR above the mixture's (dB)"),
-    }
-    for axes, (key, (factor, label)) in zip(panels, wanted.items()):
-        for (name, seeds), (colour, marker) in zip(methods.items(), TERMS.values()):
-            curves = [series(lines, key) for lines in seeds]
-            for steps, values in curves:
-                axes.plot(steps, factor * values, color=colour, alpha=0.3, linewidth=0.8)
-            count = min(len(steps) for steps, _ in curves)
-            mean = np.mean([values[:count] for _, values in curves], 0)
-            axes.plot(
-                curves[0][0][:count], factor * mean, color=colour, marker=marker, markersize=4, label=name
-            )
-        axes.set_ylabel(label)
-    return finish(figure, list(panels), "environment steps")

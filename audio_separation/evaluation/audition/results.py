@@ -7,22 +7,25 @@ those of :mod:`audio_separation.evaluation.audition.scores`.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
 from yacs.config import CfgNode
 
-from audio_separation.errors import UserError
-from audio_separation.evaluation.results import FREE_EVAL_SECTIONS, Checkpoint, find_finished
-from audio_separation.evaluation.stats import mean_ci
+from audio_separation.evaluation.records import summarise_methods
+from audio_separation.evaluation.results import (
+    CONTROL_SECTIONS,
+    FREE_EVAL_SECTIONS,
+    Checkpoint,
+    find_finished,
+)
 from audio_separation.training.run_dir import run_record
 
 TASK = "audition"
 # what changes no score of a greedy agent whose weights are given, or belongs to other tasks
 FREE_SECTIONS = (
     *FREE_EVAL_SECTIONS, "DQN.", "AUDITION.PRETRAIN.", "AUDITION.CACHE_MB", "AUDITION.SEPARATOR.CHECKPOINT",
-    "AUDITION.SEPARATOR.FROZEN", "AUDIO.", "SEPARATOR.", "MEMORY.", "POLICY.", "SIMULATOR.", "LIVE.",
+    "AUDITION.SEPARATOR.FROZEN", "AUDIO.", "SEPARATOR.", "MEMORY.", "POLICY.", "SIMULATOR.", "LIVE.", *CONTROL_SECTIONS,
 )  # fmt: skip
 
 
@@ -51,17 +54,6 @@ def build_summary(
     }
 
 
-def summarise_methods(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """``method -> metric -> {mean, ci95, n}`` over episodes; n counts those that have a score."""
-    return {
-        method: {
-            metric: mean_ci(record["scores"][method][metric] for record in records)._asdict()
-            for metric in scores
-        }
-        for method, scores in records[0]["scores"].items()
-    }
-
-
 def find_result(folder: Path, config: CfgNode, checkpoint: Checkpoint) -> Optional[dict[str, Any]]:
     """The summary in ``folder`` if it is of this very evaluation; None where there is none yet.
 
@@ -71,16 +63,3 @@ def find_result(folder: Path, config: CfgNode, checkpoint: Checkpoint) -> Option
     # an action that is drawn depends on the last epsilon
     held = () if config.EVAL.DETERMINISTIC else ("DQN.EPSILON_END",)
     return find_finished(folder, config, checkpoint, FREE_SECTIONS, held)
-
-
-def read_records(folder: Path) -> list[dict[str, Any]]:
-    """Read the records of all episodes in a folder of results.
-
-    Raises:
-        UserError: where they are missing or damaged.
-    """
-    path = folder / "episodes.json"
-    try:
-        return list(json.loads(path.read_text())["episodes"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is missing or damaged; delete {folder} and evaluate again") from None

@@ -22,9 +22,10 @@ from audio_separation.evaluation.audition.agents import (
     RandomActor,
 )
 from audio_separation.evaluation.audition.report import write_audition_report
-from audio_separation.evaluation.audition.results import build_summary, find_result, read_records
+from audio_separation.evaluation.audition.results import build_summary, find_result
 from audio_separation.evaluation.audition.rollout import Slot, open_slots, play_episodes, record_episode
 from audio_separation.evaluation.audition.scores import SeparationKeeper
+from audio_separation.evaluation.records import read_records
 from audio_separation.evaluation.report_parts import spread
 from audio_separation.evaluation.results import Checkpoint, identify, results_folder, write_results
 from audio_separation.evaluation.selection import best_checkpoint, checkpoint_number

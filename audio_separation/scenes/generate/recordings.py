@@ -7,20 +7,16 @@ manifest or their folder says were cut from the same take.
 from __future__ import annotations
 
 import csv
-from math import gcd
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
 import numpy as np
-import soundfile
-from scipy.signal import resample_poly
 
+from audio_separation.audio.soundfiles import SUFFIXES, UNREADABLE, read_mono, resample
 from audio_separation.errors import UserError
 from audio_separation.scenes.generate.corpus_layout import RATE_HZ, is_silent
 
-SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
 SPLIT_BY = ("auto", "manifest", "file", "folder")
-_UNREADABLE = (".m4a", ".aac", ".wma", ".mp4", ".webm", ".opus", ".amr", ".ac3")  # sound, but not for us
 _FRAME = 400  # 25 ms
 _TRIM_DB = -50.0  # leading and trailing frames this far below the loudest are cut off ...
 _MARGIN = 1600  # ... except for 0.1 s
@@ -64,7 +60,7 @@ def find_files(source: Path, split_by: str, manifest: Optional[Path], say: Say) 
 
 
 def _audio_files(folder: Path) -> list[Path]:
-    wanted = SUFFIXES + _UNREADABLE
+    wanted = SUFFIXES + UNREADABLE
     found = (p for p in folder.rglob("*") if p.suffix.lower() in wanted and not p.name.startswith("."))
     return sorted(p for p in found if p.is_file())
 
@@ -157,21 +153,10 @@ def read_recording(path: Path) -> np.ndarray:
 
     Empty array when there is only silence. Raises UserError for a file that cannot be decoded.
     """
-    if path.suffix.lower() in _UNREADABLE:
-        raise UserError(f"{path}: cannot decode {path.suffix}; convert it to one of {', '.join(SUFFIXES)}")
-    try:
-        channels, rate_hz = soundfile.read(str(path), dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
-        raise UserError(f"{path}: cannot be decoded ({error})") from None
-    if not np.isfinite(channels).all():
-        raise UserError(f"{path}: holds samples that are not numbers")
-    if len(channels) == 0:
-        return np.zeros(0, np.float32)
-    mono = channels.mean(axis=1)
-    mono -= mono.mean()
-    if rate_hz != RATE_HZ:
-        common = gcd(RATE_HZ, rate_hz)
-        mono = resample_poly(mono, RATE_HZ // common, rate_hz // common)
+    mono, rate_hz = read_mono(path)
+    if len(mono) == 0:
+        return mono
+    mono = resample(mono - mono.mean(), rate_hz, RATE_HZ)
     return np.zeros(0, np.float32) if is_silent(mono) else trim_silence(mono.astype(np.float32))
 
 

@@ -1,8 +1,10 @@
-"""Gather the results of audition tasks into rows with intervals, and make Markdown tables of them.
+"""Gather results into rows with intervals, and make Markdown tables of them.
 
-python scripts/audition_table.py --collect DQN=runs/oto0,runs/oto1,runs/oto2 random=runs/random
-python scripts/audition_table.py
-python scripts/audition_table.py --collect DQN=runs/oto0,runs/oto1,runs/oto2 --figure docs/curves.png
+python scripts/results_table.py results/audition.json
+python scripts/results_table.py rows.json --collect DQN=runs/oto0,runs/oto1,runs/oto2 random=runs/random
+python scripts/results_table.py rows.json --collect DQN=runs/oto0,runs/oto1,runs/oto2 --figure docs/curves.png
+
+The results are those of main.py --run-type eval on the tasks audition, synth and step_signal.
 
 A method is a name and the model dirs (or folders of results) of its seeds. Its interval is, from three seeds on,
 Student's t over the seeds' means, else over all episodes. Rows of the same task, split, method and metric are
@@ -20,19 +22,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from audio_separation.command_line import run_script
 from audio_separation.errors import UserError
-from audio_separation.evaluation.audition.plots import methods_figure
-from audio_separation.evaluation.audition.table import (
+from audio_separation.evaluation.families import FAMILIES
+from audio_separation.evaluation.figures import methods_figure, save_png
+from audio_separation.evaluation.rows import (
     collect_rows,
     format_tables,
     merge_rows,
     parse_method,
     read_rows,
 )
-from audio_separation.evaluation.figures import save_png
 from audio_separation.training.logging import read_metrics
 from audio_separation.training.run_dir import write_json, writing
-
-DEFAULT = Path("results/audition.json")
 
 
 def draw_validations(methods: list[tuple[str, list[Path]]], path: Path) -> None:
@@ -44,7 +44,8 @@ def draw_validations(methods: list[tuple[str, list[Path]]], path: Path) -> None:
             "--figure has nothing to draw: no collected folder holds the metrics.jsonl of a training"
         )
     with writing(path):
-        save_png(methods_figure(curves), path)
+        panels = {key: panel for family in FAMILIES.values() for key, panel in family.curves.items()}
+        save_png(methods_figure(curves, panels), path)
 
 
 def work(args: argparse.Namespace) -> None:
@@ -54,12 +55,12 @@ def work(args: argparse.Namespace) -> None:
         new = collect_rows(methods, args.task)
         if args.figure:
             draw_validations(methods, args.figure)
-        rows = merge_rows(read_rows(args.out) if args.out.exists() else [], new)
-        with writing(args.out):
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            write_json(args.out, rows)
+        rows = merge_rows(read_rows(args.file) if args.file.exists() else [], new)
+        with writing(args.file):
+            args.file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(args.file, rows)
     else:
-        rows = read_rows(args.out)
+        rows = read_rows(args.file)
     print(format_tables(rows))
 
 
@@ -72,12 +73,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--collect", nargs="+", metavar="NAME=DIR,DIR", default=[], help=text)
     text = "name of the task in the rows; default: that of the experiment file"
     parser.add_argument("--task", metavar="NAME", help=text)
-    text = "file of rows (%(default)s)"
-    parser.add_argument("--out", type=Path, metavar="JSON", default=DEFAULT, help=text)
+    parser.add_argument("file", type=Path, metavar="JSON", help="file of rows")
     text = "also draw the validations of the collected methods"
     parser.add_argument("--figure", type=Path, metavar="PNG", help=text)
     args = parser.parse_args(argv)
-    return run_script("audition_table", lambda: work(args), "nothing was written")
+    return run_script("results_table", lambda: work(args), "nothing was written")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from script_module import load_script
 from small_config import REPO
 
 from audio_separation.errors import UserError
-from audio_separation.evaluation.audition.plots import methods_figure
-from audio_separation.evaluation.audition.results import summarise_methods
-from audio_separation.evaluation.audition.table import (
+from audio_separation.evaluation.families import AUDITION
+from audio_separation.evaluation.figures import methods_figure
+from audio_separation.evaluation.records import summarise_methods
+from audio_separation.evaluation.rows import (
     COLUMNS,
     collect_rows,
     format_tables,
@@ -180,26 +181,26 @@ def test_a_missing_and_a_second_result_are_told(tmp_path):
 
 
 def test_the_script_collects_keeps_and_prints(tmp_path, capsys):
-    script, out = load_script("audition_table"), tmp_path / "results/audition.json"
+    script, out = load_script("results_table"), tmp_path / "results/audition.json"
     write_result(tmp_path / "a", [10, 20, 30])
     write_result(tmp_path / "b", [40, 50, 60], agent="random")
-    assert script.main(["--collect", f"DQN={tmp_path / 'a'}", "--out", str(out)]) == 0
-    assert script.main(["--collect", f"random={tmp_path / 'b'}", "--out", str(out)]) == 0
+    assert script.main([str(out), "--collect", f"DQN={tmp_path / 'a'}"]) == 0
+    assert script.main([str(out), "--collect", f"random={tmp_path / 'b'}"]) == 0
     collected = capsys.readouterr().out.split("**otoworld")[-1]
     rows = json.loads(out.read_text())
     assert {row["method"] for row in rows} == {"DQN", "random"}
-    assert script.main(["--out", str(out)]) == 0
+    assert script.main([str(out)]) == 0
     printed = capsys.readouterr().out
     assert printed.endswith(collected)
     assert "| DQN | 100.0 [100.0, 100.0] | - | 20.0 [-4.8, 44.8] |" in printed
-    assert script.main(["--collect", "random", "--out", str(out)]) == 2
-    assert script.main(["--out", str(tmp_path / "none.json")]) == 2
-    assert capsys.readouterr().err.count("audition_table: ") == 2
+    assert script.main([str(out), "--collect", "random"]) == 2
+    assert script.main([str(tmp_path / "none.json")]) == 2
+    assert capsys.readouterr().err.count("results_table: ") == 2
     assert json.loads(out.read_text()) == rows
 
 
 def test_the_figure_shows_every_seed_and_their_mean(tmp_path, capsys):
-    script, out, png = load_script("audition_table"), tmp_path / "rows.json", tmp_path / "docs/curves.png"
+    script, out, png = load_script("results_table"), tmp_path / "rows.json", tmp_path / "docs/curves.png"
     folders = []
     for seed, last in enumerate((0.25, 0.75)):
         folder = tmp_path / str(seed)
@@ -211,16 +212,16 @@ def test_the_figure_shows_every_seed_and_their_mean(tmp_path, capsys):
         lines += [{"step": 8, "val/success": last, "separator/si_sdr_improvement_db": 2.0 + seed}]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         folders.append(str(folder))
-    words = ["--collect", f"DQN={','.join(folders)}", "--out", str(out), "--figure", str(png)]
+    words = [str(out), "--figure", str(png), "--collect", f"DQN={','.join(folders)}"]
     assert script.main(words) == 0
     assert png.read_bytes().startswith(b"\x89PNG")
     seeds = [read_metrics(tmp_path / str(seed) / "metrics.jsonl") for seed in (0, 1)]
-    success, separation = methods_figure({"DQN": seeds}).axes
+    success, separation = methods_figure({"DQN": seeds}, AUDITION.curves).axes
     drawn = [line.get_ydata().tolist() for line in success.lines]
     assert drawn == [[0, 25], [0, 75], [0, 50]] and success.lines[2].get_xdata().tolist() == [4, 8]
     assert separation.lines[2].get_ydata().tolist() == [1, 2.5]
     write_result(tmp_path / "untrained", [1, 2, 3], agent="random")
-    assert script.main(["--collect", f"random={tmp_path / 'untrained'}", *words[2:]]) == 2
+    assert script.main([*words[:-1], f"random={tmp_path / 'untrained'}"]) == 2
     assert "no collected folder holds the metrics.jsonl" in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""Rows of ``results/audition.json``: scores of methods over episodes and seeds, and tables of them.
+"""Rows of results files: scores of methods over episodes and seeds, and tables of them.
 
 A method is one way to make an agent, trained with several seeds, each with its own model dir. Its mean is the mean
 of the seeds' means. Its 95 % interval is, from three seeds on, Student's t over the seeds' means: episodes of one
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, NamedTuple, Optional, Sequence
 
 from audio_separation.errors import UserError
-from audio_separation.evaluation.audition.results import TASK, read_records
+from audio_separation.evaluation.families import FAMILIES, Columns
+from audio_separation.evaluation.records import read_records
 from audio_separation.evaluation.results import read_summary
 from audio_separation.evaluation.stats import mean_ci
 from audio_separation.evaluation.tables import markdown_table
@@ -24,42 +25,11 @@ from audio_separation.training.run_dir import FREE_KEYS
 LEAST_SEEDS = 3  # that an interval over seeds is made from
 KEY = ("task", "split", "method", "metric")
 COLUMNS = (*KEY, "mean", "ci_low", "ci_high", "episodes", "seeds", "command")
-# what may differ between the methods of one task: how an agent hears and learns, not what it is asked to do
-METHOD_KEYS = (
-    "AUDITION.SEPARATOR.",
-    "AUDITION.QNET.",
-    "AUDITION.PRETRAIN.",
-    "AUDITION.POSE",
-    "AUDITION.CACHE_MB",
-)
 # what may differ between the seeds of one method
 SEED_KEYS = (
     "SEED", "AUDITION.SEPARATOR.CHECKPOINT", "DQN.BUFFER_DIR", "EVAL.NAME", "EVAL.REPORT_EPISODES", "EVAL.CHECKPOINT",
     *FREE_KEYS,
 )  # fmt: skip
-TABLES = {  # title -> column -> metric and digits
-    "Finding the sources": {
-        "success %": ("success", 1, 100),
-        "found %": ("found_fraction", 1, 100),
-        "steps": ("steps", 1, 1),
-        "SPL": ("spl", 3, 1),
-        "reward": ("reward", 1, 1),
-    },
-    "Separation at the first observation, SI-SDR improvement in dB": {
-        "separated": ("first_si_sdr_improvement_db", 2, 1),
-        "ideal mask": ("ideal_mask/first_si_sdr_improvement_db", 2, 1),
-        "separated SI-SDR": ("first_si_sdr_db", 2, 1),
-        "separated SI-SIR": ("first_si_sir_db", 2, 1),
-        "mixture SI-SDR": ("mixture/first_si_sdr_db", 2, 1),
-    },
-    "Separation along the way, SI-SDR improvement in dB": {
-        "separated": ("si_sdr_improvement_db", 2, 1),
-        "ideal mask": ("ideal_mask/si_sdr_improvement_db", 2, 1),
-        "separated SI-SDR": ("si_sdr_db", 2, 1),
-        "separated SI-SIR": ("si_sir_db", 2, 1),
-        "mixture SI-SDR": ("mixture/si_sdr_db", 2, 1),
-    },
-}
 
 
 class Result(NamedTuple):
@@ -71,10 +41,8 @@ class Result(NamedTuple):
 
     @property
     def split(self) -> str:
-        """Such as ``test_unheard``: the rooms and the sounds."""
-        split, sounds = self.summary["split"], self.summary["sounds"]
-        heard = {"train": "heard", f"{split}Unheard": "unheard"}
-        return f"{split}_{heard.get(sounds, sounds)}"
+        """Such as ``test_unheard``: what was played, by the name that the family of the task gives it."""
+        return FAMILIES[self.summary["task"]].split_name(self.summary)
 
 
 def parse_method(words: str) -> tuple[str, list[Path]]:
@@ -90,7 +58,7 @@ def parse_method(words: str) -> tuple[str, list[Path]]:
 
 
 def read_results(folder: Path) -> list[Result]:
-    """The audition results in a model dir, or in a folder of results: one of each split.
+    """The results in a model dir, or in a folder of results: one of each split.
 
     Raises:
         UserError: where there are none, or two of one split, or damaged ones.
@@ -98,7 +66,7 @@ def read_results(folder: Path) -> list[Result]:
     found: dict[str, Result] = {}
     for path in sorted(folder.rglob("summary.json")):
         summary = read_summary(path.parent)
-        if summary.get("task") != TASK:
+        if summary.get("task") not in FAMILIES:
             continue
         result = Result(path.parent, summary, read_records(path.parent))
         if result.split in found:
@@ -108,7 +76,9 @@ def read_results(folder: Path) -> list[Result]:
             )
         found[result.split] = result
     if not found:
-        raise UserError(f"{folder} holds no results of an audition task (summary.json); evaluate there first")
+        raise UserError(
+            f"{folder} holds no results (summary.json) of TASK.NAME {', '.join(FAMILIES)}; evaluate there first"
+        )
     return list(found.values())
 
 
@@ -191,8 +161,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         assert isinstance(rows, list) and all(set(row) == set(COLUMNS) for row in rows)
     except OSError as error:
         raise UserError(
-            f"cannot read {path} ({error.strerror}); collect results first: python scripts/audition_table.py "
-            "--collect dqn=runs/oto0,runs/oto1,runs/oto2"
+            f"cannot read {path} ({error.strerror}); collect results first: python scripts/results_table.py "
+            f"{path} --collect dqn=runs/oto0,runs/oto1,runs/oto2"
         ) from None
     except (ValueError, AssertionError, TypeError):
         raise UserError(
@@ -209,20 +179,24 @@ def merge_rows(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> 
 
 
 def format_tables(rows: Sequence[dict[str, Any]]) -> str:
-    """All rows as Markdown: for each task and split the tables of ``TABLES``, a method a line."""
+    """All rows as Markdown: for each task and split the tables of its family that have a row, a method a line."""
     parts = []
     for task, split in dict.fromkeys((row["task"], row["split"]) for row in rows):
         chosen = [row for row in rows if (row["task"], row["split"]) == (task, split)]
-        for title, columns in TABLES.items():
-            table = _table(chosen, columns)
-            if table:
-                parts.append(f"**{task}, {split}: {title}**\n\n{table}")
+        for family in FAMILIES.values():
+            for title, columns in family.tables.items():
+                table = _table(chosen, columns)
+                if table:
+                    parts.append(f"**{task}, {split}: {title}**\n\n{table}")
     return "\n\n".join(parts)
 
 
-def _table(rows: Sequence[dict[str, Any]], columns: dict[str, tuple[str, int, int]]) -> str:
+def _table(rows: Sequence[dict[str, Any]], columns: Columns) -> str:
+    """The table as Markdown; empty where the rows have fewer than two of its metrics, and so are of another family."""
     cells = {(row["method"], row["metric"]): row for row in rows}
     wanted = [metric for metric, _, _ in columns.values()]
+    if len({metric for _, metric in cells}.intersection(wanted)) < 2:
+        return ""
     methods = [
         m for m in dict.fromkeys(row["method"] for row in rows) if any((m, k) in cells for k in wanted)
     ]
@@ -232,7 +206,7 @@ def _table(rows: Sequence[dict[str, Any]], columns: dict[str, tuple[str, int, in
         counted = next(row for row in found if row is not None)
         shown = [_cell(row, digits, factor) for row, (_, digits, factor) in zip(found, columns.values())]
         lines.append([method, *shown, str(counted["episodes"]), str(counted["seeds"])])
-    return markdown_table(lines) if methods else ""
+    return markdown_table(lines)
 
 
 def _cell(row: Optional[dict[str, Any]], digits: int, factor: int) -> str:
@@ -246,9 +220,13 @@ def _cell(row: Optional[dict[str, Any]], digits: int, factor: int) -> str:
 
 # ---- what may stand together ----------------------------------------------------------------------------
 def _check_same_task(first: Result, other: Result) -> None:
+    tasks = {"task": first.summary["task"]}, {"task": other.summary["task"]}
+    family = FAMILIES[first.summary["task"]]
     one, two = _config(first), _config(other)
-    keys = [k for k in one if k.startswith("AUDITION.") and not k.startswith(METHOD_KEYS)]
-    differing = _differences(one, two, [*keys, "DATA.CORPUS", "EVAL.EPISODES"])
+    keys = [k for k in one if k.startswith(family.sections) and not k.startswith(family.method_keys)]
+    differing = _differences(*tasks, ["task"]) or _differences(
+        one, two, [*keys, "DATA.CORPUS", "EVAL.EPISODES"]
+    )
     if differing:
         raise UserError(
             f"{first.folder} and {other.folder} are of different tasks ({differing}); collect them apart, under "

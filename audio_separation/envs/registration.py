@@ -7,6 +7,8 @@ import gymnasium
 SPEC_ID = "audio_separation/NearTarget-v0"
 LIVE_SPEC_ID = "audio_separation/NearTargetLive-v0"
 AUDITION_SPEC_ID = "audio_separation/Audition-v0"
+SYNTH_SPEC_ID = "audio_separation/Synth-v0"
+STEP_SIGNAL_SPEC_ID = "audio_separation/StepSignal-v0"
 
 
 def register_envs() -> None:
@@ -20,5 +22,10 @@ def register_envs() -> None:
                 vector_entry_point=f"{near_target}:NearTargetVectorEnv",
                 kwargs=kwargs,
             )
-    if AUDITION_SPEC_ID not in gymnasium.registry:
-        gymnasium.register(AUDITION_SPEC_ID, entry_point="audio_separation.envs.audition.env:AuditionEnv")
+    for spec_id, place in (
+        (AUDITION_SPEC_ID, "audition.env:AuditionEnv"),
+        (SYNTH_SPEC_ID, "synth.env:SynthEnv"),
+        (STEP_SIGNAL_SPEC_ID, "step_signal.env:StepSignalEnv"),
+    ):
+        if spec_id not in gymnasium.registry:
+            gymnasium.register(spec_id, entry_point=f"audio_separation.envs.{place}")

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from audio_separation.config.default import all_keys, chosen_keys
 from audio_separation.errors import UserError
+from audio_separation.evaluation.adopt import adopt_keys
 from audio_separation.evaluation.results import Checkpoint
 from audio_separation.models.agent import Agent
 from audio_separation.models.build import build_memory, build_policy, build_separator
@@ -37,14 +37,7 @@ def adopt_model_config(config: CfgNode, content: dict[str, Any], checkpoint: Che
             f"checkpoint {checkpoint.path} is {kind}, expected one of the active training; give the model "
             "dir of configs/train/near_target.yaml"
         )
-    stored, chosen = content["config"], chosen_keys(config)
-    merged = config.clone()
-    merged.defrost()
-    for key in all_keys(config):
-        if key.startswith(MODEL_SECTIONS) and key in stored and key not in (*LOCAL_KEYS, *chosen):
-            merged.merge_from_list([key, stored[key]])
-    merged.freeze()
-    return merged
+    return adopt_keys(config, content["config"], MODEL_SECTIONS, LOCAL_KEYS)
 
 
 def build_untrained(config: CfgNode, num_classes: int, device: torch.device) -> Agent:

@@ -50,7 +50,7 @@ def identify(path: Path, model_dir: Path) -> Checkpoint:
 
 
 def results_folder(model_dir: Path, config: CfgNode, checkpoint: Checkpoint) -> Path:
-    """``model_dir/eval/<EVAL.NAME or split_agent>/<checkpoint's stem>``."""
+    """``model_dir/eval/<EVAL.NAME or split_agent>/<checkpoint's stem>``; of synth ``split_targets_agent``."""
     return eval_folder(model_dir, config) / checkpoint.path.stem
 
 
@@ -63,7 +63,8 @@ def eval_folder(model_dir: Path, config: CfgNode) -> Path:
     name = config.EVAL.NAME
     if name and (name in (".", "..") or Path(name).name != name):
         raise UserError(f"EVAL.NAME is {name!r}; expected a plain folder name such as test2, without / in it")
-    return model_dir / "eval" / (config.EVAL.NAME or f"{config.DATA.SPLIT}_{config.EVAL.AGENT}")
+    targets = f"{config.SYNTH.TARGETS}_" if config.TASK.NAME == "synth" else ""
+    return model_dir / "eval" / (name or f"{config.DATA.SPLIT}_{targets}{config.EVAL.AGENT}")
 
 
 def build_summary(

@@ -3,8 +3,8 @@
 ``main.py --run-type eval`` ends here. Results lie in
 ``model_dir/eval/<EVAL.NAME or split_agent>/<checkpoint>/``: ``episodes.json`` (every score of every second),
 ``summary.json`` (means with 95 % confidence intervals and the record of the run) and ``report/`` (pictures and
-sounds of ``EVAL.REPORT_EPISODES`` episodes). The audition tasks have an evaluation of their own,
-``evaluation/audition/run.py``.
+sounds of ``EVAL.REPORT_EPISODES`` episodes). The audition tasks and those of control have evaluations of their own,
+``evaluation/audition/run.py`` and ``evaluation/control/run.py``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, Optional
 from yacs.config import CfgNode
 
 from audio_separation.envs.build import build_simulator, load_task_episodes
+from audio_separation.envs.control import TASKS as CONTROL_TASKS
 from audio_separation.envs.simulator import BatchSimulator
-from audio_separation.errors import UserError
 from audio_separation.evaluation.episodes import check_settings, plan_rounds, play_episodes
 from audio_separation.evaluation.model import adopt_model_config, build_untrained, load_weights
 from audio_separation.evaluation.report import write_report
@@ -31,6 +31,7 @@ from audio_separation.evaluation.selection import (
     best_checkpoint,
     check_metric,
     choose_best,
+    named_checkpoint,
     numbered_checkpoints,
 )
 from audio_separation.evaluation.tables import format_estimate, score_rows, text_table
@@ -57,6 +58,10 @@ def evaluate(config: CfgNode, model_dir: str, world: World, stop: StopRequest) -
         from audio_separation.evaluation.audition.run import evaluate_audition
 
         return evaluate_audition(config, Path(model_dir), world, stop)
+    if config.TASK.NAME in CONTROL_TASKS:
+        from audio_separation.evaluation.control.run import evaluate_control
+
+        return evaluate_control(config, Path(model_dir), world, stop)
     return Evaluation(config, Path(model_dir), world, stop).run()
 
 
@@ -73,10 +78,7 @@ def find_checkpoints(config: CfgNode, model_dir: Path) -> list[Path]:
         return [best_checkpoint(model_dir)]
     if wanted == "latest":
         return numbered_checkpoints(model_dir)[-1:]
-    for path in (Path(wanted), model_dir / wanted):
-        if path.is_file():
-            return [path]
-    raise UserError(f"EVAL.CHECKPOINT is {wanted!r}; expected all, best, latest or an existing .pth file")
+    return [named_checkpoint(wanted, model_dir)]
 
 
 class Evaluation:

@@ -57,6 +57,43 @@ def best_checkpoint(model_dir: Path) -> Path:
     return chosen
 
 
+def judged_checkpoints(wanted: str, model_dir: Path, experiment: str) -> list[Path]:
+    """The files that ``EVAL.CHECKPOINT`` names where the training itself validates: it leaves best.pth.
+
+    Args:
+        experiment: the config of such a training, for the cure.
+
+    Raises:
+        UserError: naming the command that makes the missing one.
+    """
+    train = f"train first: python main.py --run-type train --exp-config {experiment} --model-dir {model_dir}"
+    if wanted in ("all", "latest"):
+        found = [p for p in (model_dir / "ckpt").glob("ckpt.*.pth") if checkpoint_number(p) >= 0]
+        found.sort(key=checkpoint_number)
+        if not found:
+            raise UserError(f"model dir {model_dir} has no checkpoints (ckpt/ckpt.<n>.pth); {train}")
+        return found if wanted == "all" else found[-1:]
+    if wanted == "best":
+        best = model_dir / "best.pth"
+        if not best.is_file():
+            raise UserError(f"model dir {model_dir} has no best.pth; {train}")
+        # by its own name where a record says it, so that results tell which one it was
+        return [best_checkpoint(model_dir) if (model_dir / "best.json").exists() else best]
+    return [named_checkpoint(wanted, model_dir)]
+
+
+def named_checkpoint(wanted: str, model_dir: Path) -> Path:
+    """The .pth file that ``EVAL.CHECKPOINT`` names, as it is or in the model dir.
+
+    Raises:
+        UserError: where there is none.
+    """
+    for path in (Path(wanted), model_dir / wanted):
+        if path.is_file():
+            return path
+    raise UserError(f"EVAL.CHECKPOINT is {wanted!r}; expected all, best, latest or an existing .pth file")
+
+
 def check_metric(metric: str) -> None:
     """Refuse an ``EVAL.SELECT_BY`` that is no metric."""
     if metric not in (*METRICS, *EXTRA_METRICS):

@@ -11,7 +11,7 @@ from audio_separation.errors import UserError
 from audio_separation.training.distributed import World
 from audio_separation.training.run_dir import StopRequest
 
-TRAINERS = ("passive", "active", "dqn", "separator")
+TRAINERS = ("passive", "active", "dqn", "separator", "sb3")
 
 
 class Trainer(Protocol):
@@ -46,6 +46,10 @@ def _trainer_class(name: str) -> Callable[[CfgNode, Path, World], Trainer]:
         from audio_separation.training.dqn import DqnTrainer
 
         return DqnTrainer
+    if name == "sb3":
+        from audio_separation.training.sb3.trainer import Sb3Trainer
+
+        return Sb3Trainer
     from audio_separation.training.separator import SeparatorTrainer
 
     return SeparatorTrainer

@@ -24,8 +24,9 @@ from audio_separation.scenes.layout import write_atomic
 FREE_KEYS = (
     "DEVICE", "THREADS", "VERBOSE", "NUM_PROCESSES", "DATA.ROOT", "DATA.SOUND_SPACES", "AUDIO.CACHE_MB",
     "AUDITION.CACHE_MB", "AUDIO.RIR_STORE", "MEMORY_UPDATE.CHUNK", "TRAIN.SAVE_EVERY", "TRAIN.CHECKPOINT_EVERY",
+    "SB3.SAVE_EVERY",
 )  # fmt: skip
-FREE_SECTIONS = ("EVAL.",)
+FREE_SECTIONS = ("EVAL.", "OSC.")
 
 
 @contextmanager

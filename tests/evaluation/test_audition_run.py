@@ -12,10 +12,11 @@ from small_config import NoStop
 
 from audio_separation.envs.audition.build import build_env
 from audio_separation.errors import UserError
-from audio_separation.evaluation.audition.run import adopt_config, find_checkpoints
+from audio_separation.evaluation.audition.run import TRAIN, adopt_config
 from audio_separation.evaluation.run import evaluate
 from audio_separation.evaluation.stats import mean_ci
 from audio_separation.models.audition.build import build_agent
+from audio_separation.evaluation.selection import judged_checkpoints
 from audio_separation.training.checkpoint import save_checkpoint
 from audio_separation.training.distributed import World
 from audio_separation.training.run_dir import plain_config
@@ -159,8 +160,8 @@ def test_all_checkpoints_and_one_that_is_stopped(tiny, trained, tmp_path):
     assert run(config, trained) == 0
     two, ten = (read(trained, "every", f"ckpt.{n}")[0] for n in (2, 10))
     assert two["checkpoint_sha256"] != ten["checkpoint_sha256"]
-    assert [p.name for p in find_checkpoints("latest", trained)] == ["ckpt.10.pth"]
-    assert find_checkpoints("ckpt/ckpt.10.pth", trained) == [trained / "ckpt/ckpt.10.pth"]
+    assert [p.name for p in judged_checkpoints("latest", trained, TRAIN)] == ["ckpt.10.pth"]
+    assert judged_checkpoints("ckpt/ckpt.10.pth", trained, TRAIN) == [trained / "ckpt/ckpt.10.pth"]
 
 
 def test_the_task_of_the_checkpoint_is_taken_unless_another_is_asked_for(tiny):
@@ -180,9 +181,9 @@ def test_mistakes_are_told(tiny, config, tmp_path, trained):
     with pytest.raises(UserError, match=r"has no best.pth; train first: python main.py"):
         run(config, tmp_path)
     with pytest.raises(UserError, match=r"has no checkpoints"):
-        find_checkpoints("all", tmp_path)
+        judged_checkpoints("all", tmp_path, TRAIN)
     with pytest.raises(UserError, match="expected all, best, latest or an existing"):
-        find_checkpoints("bset", tmp_path)
+        judged_checkpoints("bset", tmp_path, TRAIN)
     with pytest.raises(UserError, match="EVAL.AGENT is 'stand'; expected one of policy, random, oracle"):
         run(audition_config(tiny, EVAL__AGENT="stand", **TEST), tmp_path)
     with pytest.raises(UserError, match="EVAL.EPISODES must be at least 1"):

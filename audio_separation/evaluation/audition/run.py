@@ -12,8 +12,8 @@ from typing import Any, Optional, Sequence
 
 from yacs.config import CfgNode
 
-from audio_separation.config.default import all_keys, chosen_keys
 from audio_separation.errors import UserError
+from audio_separation.evaluation.adopt import adopt_keys
 from audio_separation.evaluation.audition.agents import (
     AGENTS,
     Actor,
@@ -28,7 +28,7 @@ from audio_separation.evaluation.audition.scores import SeparationKeeper
 from audio_separation.evaluation.records import read_records
 from audio_separation.evaluation.report_parts import spread
 from audio_separation.evaluation.results import Checkpoint, identify, results_folder, write_results
-from audio_separation.evaluation.selection import best_checkpoint, checkpoint_number
+from audio_separation.evaluation.selection import judged_checkpoints
 from audio_separation.evaluation.tables import format_estimate, text_table
 from audio_separation.models.audition.agent import AuditionAgent
 from audio_separation.models.audition.build import build_agent
@@ -36,7 +36,7 @@ from audio_separation.training.checkpoint import load_checkpoint, restore
 from audio_separation.training.distributed import World
 from audio_separation.training.run_dir import Progress, StopRequest, plain_config
 
-TRAIN = "python main.py --run-type train --exp-config configs/audition/otoworld.yaml --model-dir"
+TRAIN = "configs/audition/otoworld.yaml"
 # keys that an evaluation keeps for itself although they lie in the section AUDITION: of the machine, or of a training
 OWN_KEYS = ("AUDITION.CACHE_MB", "AUDITION.SEPARATOR.CHECKPOINT", "AUDITION.PRETRAIN.")
 NETWORKS = ("AUDITION.SOURCES", "AUDITION.POSE", "AUDITION.ACTIONS", "AUDITION.SEPARATOR.", "AUDITION.QNET.")
@@ -64,39 +64,13 @@ def evaluate_audition(config: CfgNode, model_dir: Path, world: World, stop: Stop
     """
     _check(config, world)
     scripted = config.EVAL.AGENT != "policy"
-    paths = [None] if scripted else find_checkpoints(config.EVAL.CHECKPOINT, model_dir)
+    paths = [None] if scripted else judged_checkpoints(config.EVAL.CHECKPOINT, model_dir, TRAIN)
     for number, path in enumerate(paths, start=1):
         count = f"{number}/{len(paths)} " if len(paths) > 1 else ""
         label = f"evaluate {count}{config.EVAL.AGENT if path is None else path.stem}"
         if not Evaluation(config, model_dir, world, path).run(stop, label):
             return stop.exit_code
     return 0
-
-
-def find_checkpoints(wanted: str, model_dir: Path) -> list[Path]:
-    """The files that ``EVAL.CHECKPOINT`` names: of ``all`` and ``latest`` in ``model_dir/ckpt``, else one.
-
-    Raises:
-        UserError: naming the command that makes the missing one.
-    """
-    if wanted in ("all", "latest"):
-        found = [p for p in (model_dir / "ckpt").glob("ckpt.*.pth") if checkpoint_number(p) >= 0]
-        found.sort(key=checkpoint_number)
-        if not found:
-            raise UserError(
-                f"model dir {model_dir} has no checkpoints (ckpt/ckpt.<n>.pth); train first: {TRAIN} {model_dir}"
-            )
-        return found if wanted == "all" else found[-1:]
-    if wanted == "best":
-        best = model_dir / "best.pth"
-        if not best.is_file():
-            raise UserError(f"model dir {model_dir} has no best.pth; train first: {TRAIN} {model_dir}")
-        # by its own name where a record says it, so that results tell which one it was
-        return [best_checkpoint(model_dir) if (model_dir / "best.json").exists() else best]
-    for path in (Path(wanted), model_dir / wanted):
-        if path.is_file():
-            return [path]
-    raise UserError(f"EVAL.CHECKPOINT is {wanted!r}; expected all, best, latest or an existing .pth file")
 
 
 class Evaluation:
@@ -185,17 +159,8 @@ def adopt_config(config: CfgNode, content: dict[str, Any], path: Path) -> CfgNod
         raise UserError(
             f"checkpoint {path} is of kind {content.get('kind')!r}, expected one of TRAINER dqn; give its model dir"
         )
-    stored, chosen = content["config"], chosen_keys(config)
-    merged = config.clone()
+    merged = adopt_keys(config, content["config"], ("AUDITION.",), OWN_KEYS)
     merged.defrost()
-    for key in all_keys(config):
-        if (
-            key.startswith("AUDITION.")
-            and not key.startswith(OWN_KEYS)
-            and key in stored
-            and key not in chosen
-        ):
-            merged.merge_from_list([key, stored[key]])
     merged.AUDITION.SEPARATOR.CHECKPOINT = ""  # all weights are in this one
     merged.freeze()
     return merged

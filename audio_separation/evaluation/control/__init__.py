@@ -1,0 +1,1 @@
+"""Evaluation of the tasks that agents by Stable-Baselines3 learn."""

@@ -1,35 +1,33 @@
-"""Train or evaluate: python main.py --run-type train --exp-config configs/... --model-dir runs/... [KEY VALUE ...]"""
+"""Train, evaluate, play live: python main.py --run-type train --exp-config YAML --model-dir DIR [KEY VALUE ...]"""
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
 EPILOG = """
 examples
-  pretrain the separators
+  pretrain the separators, then train the agent with two processes
     python main.py --run-type train --exp-config configs/pretrain_passive.yaml --model-dir runs/passive
-  train the agent with two processes
     torchrun --standalone --nproc_per_node 2 main.py --run-type train --exp-config configs/train/near_target.yaml \\
       --model-dir runs/near TRAIN.PASSIVE_CHECKPOINT runs/passive
-  validate all checkpoints
+  validate all checkpoints, then test the best one
     python main.py --run-type eval --exp-config configs/val/near_target_unheard.yaml --model-dir runs/near
-  test the best one
     python main.py --run-type eval --exp-config configs/test/near_target_unheard.yaml --model-dir runs/near
 
-KEY VALUE pairs override the config; all keys with their meaning: audio_separation/config/default.py.
-Run a stopped training again with the same command and it goes on. Finding sources by ear: docs/audition.md.
+KEY VALUE pairs override the config; all keys: audio_separation/config/default.py. A stopped training goes on when the
+same command runs again. Other tasks: docs/audition.md, docs/synth.md (also played live), docs/step_signal.md.
 """
 
 
 def parse_args(argv: list[str]) -> Namespace:
     """Parse the command line; the rest are KEY VALUE overrides."""
-    about = "Active audio-visual separation: train or evaluate."
-    parser = ArgumentParser(description=about, epilog=EPILOG, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--run-type", required=True, choices=["train", "eval"])
+    parser = ArgumentParser(description=__doc__, epilog=EPILOG, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--run-type", required=True, choices=["train", "eval", "live"])
     parser.add_argument("--exp-config", required=True, metavar="YAML", help="experiment file in configs/")
     parser.add_argument("--model-dir", required=True, metavar="DIR", help="checkpoints, metrics, results")
+    text = "with live: play to this sound file instead of the sound card, and write what was played"
+    parser.add_argument("--dry-run", metavar="WAV", default="", help=text)
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="config overrides such as SEED 3")
     return parser.parse_intermixed_args(argv)
 
@@ -61,19 +59,21 @@ def _run(args: Namespace) -> int:
     keep_freed_memory()
     stop = StopRequest()
     with join_world(config.DEVICE, config.THREADS) as world:
+        if args.run_type == "train":
+            from audio_separation.training.build import build_trainer
+
+            return build_trainer(config, args.model_dir, world).run(stop)
         if args.run_type == "eval":
             from audio_separation.evaluation.run import evaluate
 
             return evaluate(config, args.model_dir, world, stop)
-        from audio_separation.training.build import build_trainer
+        from audio_separation.live.run import live
 
-        return build_trainer(config, args.model_dir, world).run(stop)
+        return live(config, args.model_dir, args.dry_run, world, stop)
 
 
 if __name__ == "__main__":
     status = main(sys.argv[1:])
-    if "WORLD_SIZE" in os.environ:
-        from audio_separation.training.distributed import leave
+    from audio_separation.training.distributed import leave
 
-        leave(status)
-    sys.exit(status)
+    leave(status)

@@ -16,6 +16,7 @@ from yacs.config import CfgNode as CN
 
 from audio_separation.config.audition import add_audition
 from audio_separation.config.limits import check_limits
+from audio_separation.config.published_synth import translate
 from audio_separation.config.sb3 import add_sb3
 from audio_separation.config.step_signal import add_step_signal
 from audio_separation.config.synth import add_synth
@@ -220,12 +221,18 @@ def _set(config: CN, key: str, value: object, where: str, known: list[str]) -> N
         raise UserError(
             f"config key {key} in {where} expects {type(like).__name__} such as {like!r}, found {value!r}"
         ) from None
-    config.__dict__.setdefault(_CHOSEN, set()).add(key)
+    config.__dict__.setdefault(_CHOSEN, {})[key] = where
 
 
 def chosen_keys(config: CN) -> frozenset[str]:
     """The keys that a YAML file or the command line has set, also those set to their default."""
     return frozenset(config.__dict__.get(_CHOSEN, ()))
+
+
+def key_origin(config: CN, key: str) -> str:
+    """``key``, with the file that has set it, for error messages."""
+    where = config.__dict__.get(_CHOSEN, {}).get(key)
+    return f"{key} (set in {where})" if where else key
 
 
 def _coerce(value: object, like: object) -> object:
@@ -264,6 +271,10 @@ def _merge_file(config: CN, path: Path, known: list[str], seen: tuple[Path, ...]
         )
     if path.resolve() in seen:
         raise UserError(f"config file {path} names itself through BASE; remove the cycle")
+    if path.suffix == ".json":  # settings of the published synthesizer agent
+        for key, value in _leaves(translate(path)):
+            _set(config, key, value, str(path), known)
+        return
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
@@ -285,7 +296,8 @@ def _merge_file(config: CN, path: Path, known: list[str], seen: tuple[Path, ...]
 def get_config(path: Optional[str] = None, overrides: Iterable[str] = ()) -> CN:
     """Build the frozen config: defaults, then the YAML file, then ``KEY VALUE`` pairs.
 
-    A YAML file may name others under ``BASE`` (one or a list, relative to it); they are merged first.
+    A YAML file may name others under ``BASE`` (one or a list, relative to it); they are merged first. A .json file is
+    taken as the published synthesizer agent's environment_settings.json, and translated.
 
     Raises:
         UserError: for a missing file, an unknown key (with the near ones), or a value of another type or out of

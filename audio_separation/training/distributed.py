@@ -118,11 +118,13 @@ def close_world() -> None:
 
 
 def leave(status: int) -> NoReturn:
-    """End one of several processes with ``status``, without the interpreter's clean-up.
+    """End the process with ``status``; one of several, started by torchrun, without the interpreter's clean-up.
 
     With Gloo, a finished process was seen to abort in that clean-up now and then, and torchrun would call the
     run failed.
     """
+    if "WORLD_SIZE" not in os.environ:
+        sys.exit(status)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

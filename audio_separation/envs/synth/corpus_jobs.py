@@ -104,10 +104,12 @@ def find_recordings(folder: Path, match: str) -> dict[str, Path]:
 
 
 def held_out(labels: list[str], share: float, seed: int) -> set[str]:
-    """The labels of the split ``test``: ``share`` of them, drawn by ``seed``; with two or more, one in each split."""
-    count = round(share * len(labels))
-    if share > 0 and len(labels) > 1:
-        count = min(max(count, 1), len(labels) - 1)
+    """The labels of the split ``test``: ``share`` of them, drawn by ``seed``.
+
+    At least one where ``share`` is more than 0 and one is left for ``train``, which is never empty.
+    """
+    least = 1 if share > 0 else 0
+    count = min(max(round(share * len(labels)), least), len(labels) - 1)
     order = np.random.default_rng(seed).permutation(len(labels))
     return {sorted(labels)[i] for i in order[:count]}
 

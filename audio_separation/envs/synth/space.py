@@ -8,6 +8,7 @@ import numpy as np
 from yacs.config import CfgNode
 
 from audio_separation.audio.descriptors import CATEGORIES, columns, expand
+from audio_separation.config.default import key_origin
 from audio_separation.envs.synth.table import LookupTable
 from audio_separation.errors import UserError
 
@@ -60,8 +61,9 @@ class SoundSpace:
 
     def __init__(self, config: CfgNode, table: LookupTable):
         synth = config.SYNTH
-        self.names = expand(synth.FEATURES, "SYNTH.FEATURES")
+        self.names = expand(synth.FEATURES, key_origin(config, "SYNTH.FEATURES"))
         self._columns = columns(self.names)
+        expand(synth.REWARD_FEATURES, key_origin(config, "SYNTH.REWARD_FEATURES"))  # refuses unknown words
         self.weights = _weights(self.names, synth.REWARD_FEATURES, synth.REWARD_WEIGHTS)
         lacking = [name for name in self.names if name not in table.names]
         if lacking:
@@ -100,7 +102,6 @@ def _weights(names: Sequence[str], compared: Sequence[str], weights: Sequence[fl
             f"({', '.join(map(str, compared))}); give one each, or leave it empty"
         )
     found = dict.fromkeys(names, 0.0)
-    expand(compared, "SYNTH.REWARD_FEATURES")  # refuses unknown words
     for word, weight in zip(compared, weights or [1.0] * len(compared)):
         if type(weight) not in (int, float) or weight < 0:
             raise UserError(f"SYNTH.REWARD_WEIGHTS must be numbers from 0 on, found {weight!r}")

@@ -51,9 +51,9 @@ class PieceTarget:
     """A piece of the corpus from step ``start`` on."""
 
     mode = "corpus"
-    params = None
 
     def __init__(self, piece: Piece, start: int):
+        self.params: Optional[np.ndarray] = None
         self.name, self._steps, self.start = piece.name, piece.steps, start
 
     def at(self, step: int) -> Optional[np.ndarray]:

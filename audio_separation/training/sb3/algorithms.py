@@ -138,6 +138,6 @@ def _off_policy(sb3: CfgNode, envs: VecEnv) -> dict[str, Any]:
         }
     if sb3.ALGORITHM == "SAC":
         return {**shared, "tau": sb3.TAU}
-    size = envs.action_space.shape
-    noise = NormalActionNoise(np.zeros(size), np.full(size, sb3.ACTION_NOISE))
+    still = np.zeros(envs.action_space.shape or ())
+    noise = NormalActionNoise(still, still + sb3.ACTION_NOISE)
     return {**shared, "tau": sb3.TAU, "action_noise": noise}

@@ -26,7 +26,8 @@ class MetricsOutput(KVWriter):
     ) -> None:
         """One line of metrics."""
         # a mean over no episode is not a number
-        numbers = {k: float(v) for k, v in key_values.items() if np.isscalar(v) and np.isfinite(v)}
+        numbers = {k: float(v) for k, v in key_values.items() if isinstance(v, (int, float, np.number))}
+        numbers = {k: v for k, v in numbers.items() if np.isfinite(v)}
         timing = {k: v for k, v in numbers.items() if k.startswith("time/")}
         metrics = {k: v for k, v in numbers.items() if k not in timing}
         self._writer.write(step, metrics, timing)

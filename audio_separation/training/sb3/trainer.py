@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
+import gymnasium
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 from yacs.config import CfgNode
@@ -121,8 +122,8 @@ class Sb3Trainer:
 
 def numbered_envs(config: CfgNode, split: str, count: int) -> VecMonitor:
     """``count`` environments that play the episodes of ``split`` in turn."""
-    makers = [
-        lambda first=first: NumberedEpisodes(build_control_env(config, split), first, count)
-        for first in range(count)
-    ]
-    return VecMonitor(DummyVecEnv(makers))
+
+    def maker(first: int) -> Callable[[], gymnasium.Env]:
+        return lambda: NumberedEpisodes(build_control_env(config, split), first, count)
+
+    return VecMonitor(DummyVecEnv([maker(first) for first in range(count)]))

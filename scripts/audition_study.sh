@@ -14,46 +14,32 @@ SEEDS=${SEEDS:-0 1 2}
 ROWS=${ROWS:-$OUT/audition.json}
 PRECISION=${PRECISION:-fp32}
 source scripts/setup.sh
-mkdir -p "$OUT"
-trap 'echo "== stopped; nothing is lost: run the same command again to go on" >&2; exit 130' INT TERM
-export OMP_NUM_THREADS=1 OUT
-
-run() { # NAME TYPE CONFIG KEY VALUE...: one line of progress and a log
-    local name=$1 type=$2 config=$3 log="$OUT/$1.$2.log"
-    shift 3
-    python main.py --run-type "$type" --exp-config "configs/audition/$config.yaml" --model-dir "$OUT/$name" \
-        DATA.ROOT "$OUT/data" THREADS 1 "$@" >>"$log" 2>&1 ||
-        { echo "== $name ($type) failed: $(tail -n 1 "$log")" >&2; return 1; }
-    echo "== $name ($type) done"
-}
-export -f run
-side_by_side() { tr '\n' '\0' | xargs -0 -P "${JOBS:-2}" -I{} bash -c '{}'; } # a command a line
+source scripts/study.sh
 
 python scripts/generate_homes.py --sounds-only --out "$OUT"
 side_by_side <<'LINES'
-run separator_mask train separator_mask
-run separator_dprnn train separator_dprnn
+run audition/separator_mask separator_mask train
+run audition/separator_dprnn separator_dprnn train
 LINES
 
 FROZEN="AUDITION.SEPARATOR.FROZEN True" FROM=AUDITION.SEPARATOR.CHECKPOINT
 for seed in $SEEDS; do
     keys="SEED $seed TRAIN.PRECISION $PRECISION"
-    echo "run otoworld_reward_$seed train otoworld $keys"
-    echo "run otoworld_frozen_$seed train otoworld $keys $FROZEN"
-    echo "run otoworld_pretrained_$seed train otoworld $keys $FROZEN $FROM $OUT/separator_mask"
-    echo "run auralnav_$seed train auralnav $keys $FROM $OUT/separator_dprnn"
+    echo "run audition/otoworld otoworld_reward_$seed train $keys"
+    echo "run audition/otoworld otoworld_frozen_$seed train $keys $FROZEN"
+    echo "run audition/otoworld otoworld_pretrained_$seed train $keys $FROZEN $FROM $OUT/separator_mask"
+    echo "run audition/auralnav auralnav_$seed train $keys $FROM $OUT/separator_dprnn"
 done | side_by_side
 for seed in $SEEDS; do # rooms and sounds of the test are drawn anew for each seed
     for arm in otoworld_reward otoworld_frozen otoworld_pretrained; do
-        echo "run ${arm}_$seed eval otoworld_test SEED $seed"
+        echo "run audition/otoworld_test ${arm}_$seed eval SEED $seed"
     done
-    echo "run auralnav_$seed eval auralnav_test SEED $seed"
+    echo "run audition/auralnav_test auralnav_$seed eval SEED $seed"
     for agent in random oracle; do
-        echo "run ${agent}_$seed eval otoworld_test SEED $seed EVAL.AGENT $agent"
+        echo "run audition/otoworld_test ${agent}_$seed eval SEED $seed EVAL.AGENT $agent"
     done
 done | side_by_side
 
-of_seeds() { for seed in $SEEDS; do printf '%s,' "$OUT/$1_$seed"; done | sed 's/,$//'; }
 python scripts/results_table.py "$ROWS" --task auralnav --collect "random=$(of_seeds random)" \
     "TasNet, supervised=$(of_seeds auralnav)" "oracle=$(of_seeds oracle)" >/dev/null
 python scripts/results_table.py "$ROWS" --task otoworld --figure "$OUT/curves.png" --collect \

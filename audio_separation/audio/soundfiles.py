@@ -19,10 +19,12 @@ def read_mono(path: Path) -> tuple[np.ndarray, int]:
     """The mean of a file's channels, float32 ``[L]``, and its rate in Hz.
 
     Raises:
-        UserError: for a file that cannot be decoded, or holds samples that are not numbers.
+        UserError: for a file that is missing, cannot be decoded, or holds samples that are not numbers.
     """
     if path.suffix.lower() in UNREADABLE:
         raise UserError(f"{path}: cannot decode {path.suffix}; convert it to one of {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file; give the path of a recording")
     try:
         channels, rate_hz = soundfile.read(str(path), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Optional, Protocol, Sequence
+from typing import Any, Callable, Optional, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from audio_separation.audio.soundfiles import read_mono, resample
 from audio_separation.errors import UserError
 
 RATE = 44100  # Hz
 SOURCE_SECONDS = 4.0  # of the granular synthesizer's generated source
+RAMP_SECONDS = 0.005  # in which moving parameters reach their next values
 # of a grain, from parameter 0 to 1, as a square: short ones can be told apart
 GRAIN_SECONDS = (0.01, 0.5)
 
@@ -40,11 +42,18 @@ class Synth(Protocol):
             UserError: for another number of parameters or one outside [0, 1].
         """
 
+    def render_path(self, path: np.ndarray, period: int) -> np.ndarray:
+        """Sound of parameters ``[T, P]`` that move every ``period`` samples: float32 ``[T period]``.
+
+        Raises:
+            UserError: as :meth:`render`.
+        """
+
     def describe(self) -> dict[str, Any]:
         """Plain data that its sound follows from, for the identity of what is computed with it."""
 
 
-def check_params(params: Sequence[float], count: int, name: str) -> np.ndarray:
+def check_params(params: ArrayLike, count: int, name: str) -> np.ndarray:
     """``params`` as float64 ``[P]``.
 
     Raises:
@@ -93,25 +102,36 @@ class ClosedFormSynth:
         values = check_params(params, self.num_params, self.name)
         return self._formula(values, round(seconds * self.rate_hz), self.rate_hz).astype(np.float32)
 
+    def render_path(self, path: np.ndarray, period: int) -> np.ndarray:
+        """Sound of parameters that move from period to period, without a break of phase: float32 ``[T period]``.
+
+        Args:
+            path: ``[T, P]``.
+            period: samples; its first ``RAMP_SECONDS`` are the way from the parameters before.
+        """
+        for values in path:
+            check_params(values, self.num_params, self.name)
+        moving = glide(np.asarray(path, np.float64), period, min(period, round(RAMP_SECONDS * self.rate_hz)))
+        return self._formula(moving, moving.shape[1], self.rate_hz).astype(np.float32)
+
     def describe(self) -> dict[str, Any]:
         source = "" if self._source is None else hashlib.sha256(self._source.tobytes()).hexdigest()
         return {"synth": self.name, "backend": "numpy", "rate_hz": self.rate_hz, "source": source}
 
 
-# ---- formulas -------------------------------------------------------------------------------------------
-def phase_of(freq_hz: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Phase in turns before each sample of an oscillator with frequency ``freq_hz`` ``[L]``: ``osc~``'s accumulator."""
-    turns = np.cumsum(freq_hz) / rate_hz
-    return np.concatenate([[0.0], turns[:-1]]) if len(turns) else turns
+# ---- formulas: of parameters [P], or of parameters that change, [P, L] -----------------------------------
+def phase_of(freq_hz: ArrayLike, length: int, rate_hz: int) -> np.ndarray:
+    """Phase in turns before each of ``length`` samples of an oscillator: ``osc~``'s accumulator of ``freq_hz``."""
+    turns = np.cumsum(np.broadcast_to(np.asarray(freq_hz, np.float64), (length,))) / rate_hz
+    return np.concatenate([[0.0], turns[:-1]])[:length]
 
 
 def sine(params: np.ndarray, length: int, rate_hz: int) -> np.ndarray:
     """``p1 cos(2 pi f t)`` with f = 20 + 2500 p0."""
-    freq_hz = 20.0 + 2500.0 * params[0]
-    return params[1] * np.cos(2 * np.pi * freq_hz * np.arange(length) / rate_hz)
+    return params[1] * np.cos(2 * np.pi * phase_of(20.0 + 2500.0 * params[0], length, rate_hz))
 
 
-def fm_frequencies(params: np.ndarray) -> tuple[float, float, float]:
+def fm_frequencies(params: np.ndarray) -> tuple[Any, Any, Any]:
     """Carrier, modulator and deviation in Hz of the FM synthesizers."""
     carrier_hz = 400.0 * (1.0 + params[0])
     modulator_hz = 5.0 * params[1] * carrier_hz
@@ -121,17 +141,17 @@ def fm_frequencies(params: np.ndarray) -> tuple[float, float, float]:
 def fm(params: np.ndarray, length: int, rate_hz: int) -> np.ndarray:
     """Frequency modulation; a fourth parameter is the amplitude."""
     carrier_hz, modulator_hz, deviation_hz = fm_frequencies(params)
-    modulator = np.cos(2 * np.pi * modulator_hz * np.arange(length) / rate_hz)
-    wave = np.cos(2 * np.pi * phase_of(carrier_hz + deviation_hz * modulator, rate_hz))
+    modulator = np.cos(2 * np.pi * phase_of(modulator_hz, length, rate_hz))
+    wave = np.cos(2 * np.pi * phase_of(carrier_hz + deviation_hz * modulator, length, rate_hz))
     return wave * params[3] if len(params) == 4 else wave
 
 
 class Grains:
     """How the granular synthesizer plays: what its four parameters mean for a source of ``length`` samples.
 
-    Grain n begins at sample ``round(n rate / density)``. It reads the source from ``start`` on, ``pitch`` samples for each
-    of its own, wrapping round, interpolated linearly, under a Hann window of ``grain`` samples; all are summed and
-    divided by the root of how many sound at once, where that is more than one.
+    Grain n begins at sample ``round(n rate / density)``. It reads the source from ``start`` on, ``pitch`` samples for
+    each of its own, wrapping round, interpolated linearly, under a Hann window of ``grain`` samples, divided by the
+    root of how many sound at once, where that is more than one. Parameters that change count where a grain begins.
     """
 
     def __init__(self, params: np.ndarray, length: int, rate_hz: int):
@@ -142,22 +162,44 @@ class Grains:
         self.pitch = 0.1 + 1.9 * params[3]
         self.gain = 1.0 / np.sqrt(max(1.0, self.density_hz * self.grain / rate_hz))
 
+    def wave(self, source: np.ndarray) -> np.ndarray:
+        """One grain of ``source``, ``[grain]``."""
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.grain) / self.grain)
+        places = self.start + self.pitch * np.arange(self.grain)
+        whole = np.floor(places).astype(int)
+        part, size = places - whole, len(source)
+        return self.gain * window * ((1 - part) * source[whole % size] + part * source[(whole + 1) % size])
+
 
 def granular(source: np.ndarray, params: np.ndarray, length: int, rate_hz: int) -> np.ndarray:
     """Grains of ``source``, see :class:`Grains`."""
-    grains = Grains(params, len(source), rate_hz)
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(grains.grain) / grains.grain)
-    places = grains.start + grains.pitch * np.arange(grains.grain)
-    whole = np.floor(places).astype(int)
-    part = places - whole
-    size = len(source)
-    grain = window * ((1 - part) * source[whole % size] + part * source[(whole + 1) % size])
-    wave = np.zeros(length + grains.grain)
-    for number in range(int(length * grains.density_hz / rate_hz) + 2):
-        begin = round(number * rate_hz / grains.density_hz)
-        if begin < length:
-            wave[begin : begin + grains.grain] += grain
-    return grains.gain * wave[:length]
+    wave = np.zeros(length)
+    begin = 0.0
+    grain, made_of = np.zeros(0), None
+    while round(begin) < length:
+        first = round(begin)
+        now = params if params.ndim == 1 else params[:, first]
+        if made_of is None or not np.array_equal(now, made_of):
+            grains = Grains(now, len(source), rate_hz)
+            grain, made_of = grains.wave(source), now
+        end = min(length, first + len(grain))
+        wave[first:end] += grain[: end - first]
+        begin += rate_hz / grains.density_hz
+    return wave
+
+
+def glide(path: np.ndarray, period: int, ramp: int) -> np.ndarray:
+    """Parameters ``[P, T period]`` that are ``path[t]`` in period t, reached over its first ``ramp`` samples.
+
+    Args:
+        path: ``[T, P]``.
+    """
+    held = np.repeat(path.T, period, 1)
+    rise = np.arange(1, ramp + 1) / ramp
+    for step in range(1, len(path)):
+        before, after = path[step - 1][:, None], path[step][:, None]
+        held[:, step * period : step * period + ramp] = before + (after - before) * rise
+    return held
 
 
 @lru_cache(maxsize=2)
@@ -198,6 +240,8 @@ def read_source(path: Optional[Path], rate_hz: int) -> np.ndarray:
     if path is None:
         return generated_source(rate_hz)
     wave, found_hz = read_mono(path)
+    if not len(wave):
+        raise UserError(f"the source {path} holds no sound; give another recording")
     return resample(wave, found_hz, rate_hz).astype(np.float32)
 
 

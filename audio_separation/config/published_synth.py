@@ -59,7 +59,7 @@ def translate(path: Path) -> dict[str, Any]:
 
 
 def _name(value: Any) -> Any:
-    return SYNTH_NAMES.get(value, value)
+    return SYNTH_NAMES.get(value, value) if isinstance(value, str) else value  # of other types the key's check tells
 
 
 def _features(value: Any) -> list[Any]:
@@ -84,8 +84,8 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 
 
-def _check_count(path: Path, name: str, count: Any) -> None:
-    expected = NUM_PARAMS.get(name)
+def _check_count(path: Path, name: Any, count: Any) -> None:
+    expected = NUM_PARAMS.get(name) if isinstance(name, str) else None
     if expected is not None and count is not None and count != expected:
         raise UserError(
             f"settings file {path} says N_synth_params {count}, but synthesizer {name} has {expected}; correct one of "

@@ -51,6 +51,7 @@ def _instrument(s: CN) -> None:
     s.RATE = 44100  # Hz
     s.TABLE = ""  # folder of lookup_table.csv; empty: DATA.ROOT/synth/tables/<NAME>
     s.CORPUS = "music"  # folder in DATA.ROOT/synth/corpora, or a path; empty: no corpus
+    s.CORPUS_AUDIO = ""  # folder of its recordings, to be heard in reports; empty: they are left out
 
 
 def _task(s: CN) -> None:

@@ -12,7 +12,7 @@ class Family(NamedTuple):
 
     Attributes:
         sections: beginnings of the keys that say what the agent is asked to do.
-        method_keys: those among them that say how it hears and learns, which may differ between methods.
+        method_keys: those among them that may differ between methods: how it hears and learns, not what it shall do.
         tables: title -> columns.
         curves: metric of a validation -> factor and label, drawn over the training.
         split_name: of a summary.
@@ -80,7 +80,18 @@ AUDITION = Family(
 )
 SYNTH = Family(
     sections=("SYNTH.",),
-    method_keys=("SYNTH.ACTIONS", "SYNTH.REWARD", "SYNTH.FEATURES", "SYNTH.LOOKUP"),
+    method_keys=(
+        "SYNTH.ACTIONS",
+        "SYNTH.REWARD",
+        "SYNTH.FEATURES",
+        "SYNTH.LOOKUP",
+        # in the name of the split
+        "SYNTH.TARGETS",
+        "SYNTH.HEAR",
+        # places
+        "SYNTH.TABLE",
+        "SYNTH.CORPUS_AUDIO",
+    ),
     tables={
         "Distance to the target, mean over the steps": {
             "RMSE": ("rmse", 3, 1),

@@ -14,9 +14,9 @@ from audio_separation.envs.audition.build import build_env
 from audio_separation.errors import UserError
 from audio_separation.evaluation.audition.run import TRAIN, adopt_config
 from audio_separation.evaluation.run import evaluate
+from audio_separation.evaluation.selection import judged_checkpoints
 from audio_separation.evaluation.stats import mean_ci
 from audio_separation.models.audition.build import build_agent
-from audio_separation.evaluation.selection import judged_checkpoints
 from audio_separation.training.checkpoint import save_checkpoint
 from audio_separation.training.distributed import World
 from audio_separation.training.run_dir import plain_config

@@ -300,7 +300,7 @@ def remove_parts(folder: Path) -> None:
 
 
 def _first_change(old: dict[str, Any], new: dict[str, Any]) -> str:
-    for key in sorted({*old, *new}):
+    for key in new:
         if old.get(key) != new.get(key):
             return f"{key} is {old.get(key)!r} there, {new.get(key)!r} now"
     return "not told"

@@ -18,12 +18,19 @@ from audio_separation.errors import UserError
 
 
 class SynthWorld(NamedTuple):
-    """Everything but the state of an episode."""
+    """Everything but the state of an episode.
+
+    Attributes:
+        synth_rate_hz: of the sound.
+        period: samples of a control period.
+    """
 
     table: LookupTable
     space: SoundSpace
     instrument: Instrument
     pieces: Sequence[Piece]
+    synth_rate_hz: int
+    period: int
 
     @property
     def num_params(self) -> int:
@@ -89,7 +96,9 @@ def open_world(config: CfgNode, split: str) -> SynthWorld:
         build_synth(config, table.num_params) if renders else None,
         synth.FRAMES_PER_STEP,
     )
-    return SynthWorld(table, space, instrument, _pieces(config, split, table, space))
+    pieces = _pieces(config, split, table, space)
+    period = synth.FRAMES_PER_STEP * instrument.hop
+    return SynthWorld(table, space, instrument, pieces, synth.RATE, period)
 
 
 def _pieces(config: CfgNode, split: str, table: LookupTable, space: SoundSpace) -> list[Piece]:

@@ -37,7 +37,9 @@ class Kit(NamedTuple):
 def kit_of(task: str) -> Kit:
     """The kit of ``TASK.NAME``, imported when asked for."""
     if task == "synth":
-        from audio_separation.evaluation.synth.kit import KIT
-    else:
-        from audio_separation.evaluation.step_signal.kit import KIT
-    return KIT
+        from audio_separation.evaluation.synth.kit import SYNTH_KIT
+
+        return SYNTH_KIT
+    from audio_separation.evaluation.step_signal.kit import STEP_SIGNAL_KIT
+
+    return STEP_SIGNAL_KIT

@@ -194,8 +194,8 @@ def _check(config: CfgNode, kit: Kit, world: World) -> None:
         raise UserError(f"EVAL.AGENT is {config.EVAL.AGENT!r}; expected one of {', '.join(agents)}")
     if not config.EVAL.DETERMINISTIC:
         raise UserError(
-            f"EVAL.DETERMINISTIC False is not offered for TASK.NAME {config.TASK.NAME}: results would depend on how many "
-            "environments are played side by side; leave it True"
+            f"EVAL.DETERMINISTIC False is not offered for TASK.NAME {config.TASK.NAME}: results would depend on how "
+            "many environments are played side by side; leave it True"
         )
     if world.size > 1:
         raise UserError(

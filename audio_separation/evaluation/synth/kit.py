@@ -7,9 +7,9 @@ from audio_separation.evaluation.synth.report import write_synth_report
 from audio_separation.evaluation.synth.scores import episode_record
 from audio_separation.rl.synth_baselines import AGENTS
 
-KIT = Kit(
+SYNTH_KIT = Kit(
     sections=("SYNTH.",),
-    own=("SYNTH.TABLE",),  # a place on this machine
+    own=("SYNTH.TABLE", "SYNTH.CORPUS_AUDIO"),  # places on this machine
     agents=AGENTS,
     record=episode_record,
     report=write_synth_report,

@@ -1,0 +1,1 @@
+"""Evaluation of the listening synthesizer agent, and the map of its lookup table."""

@@ -16,13 +16,12 @@ from audio_separation.envs.synth.env import action_space, move
 from audio_separation.envs.synth.rewards import weighted_rmse
 from audio_separation.envs.synth.space import Scaler
 from audio_separation.errors import UserError
-from audio_separation.evaluation.adopt import adopt_keys
+from audio_separation.evaluation.adopt import NETWORK_KEYS, adopt_keys
 from audio_separation.evaluation.selection import judged_checkpoints
 from audio_separation.training.checkpoint import load_checkpoint
 from audio_separation.training.sb3.bundle import check_bundle, load_policy
 
 EXPERIMENT = "configs/synth/fm3.yaml"
-NETWORKS = ("SB3.ALGORITHM", "SB3.HIDDEN")
 
 
 class SynthPlayer:
@@ -99,7 +98,8 @@ def load_player(config: CfgNode, model_dir: Path, device: torch.device) -> tuple
     path = judged_checkpoints(config.EVAL.CHECKPOINT, model_dir, EXPERIMENT)[-1]
     content = load_checkpoint(path)
     check_bundle(content, path, "synth")
-    config = adopt_keys(config, content["config"], ("SYNTH.", *NETWORKS), ("SYNTH.TABLE", "SYNTH.BACKEND"))
+    own = ("SYNTH.TABLE", "SYNTH.BACKEND")
+    config = adopt_keys(config, content["config"], ("SYNTH.",), own, NETWORK_KEYS)
     sounds = content["sounds"]
     size = 2 * len(sounds["names"]) + int(sounds["num_params"])
     seen = spaces.Box(-config.SYNTH.CLIP, config.SYNTH.CLIP, (size,), np.float32)

@@ -57,7 +57,7 @@ def check_contract(make: Callable[[], Any], steps: int) -> None:
     assert_same(record, play(second, 3, steps))
     assert_same(record, play(first, 3, steps))  # nothing of the first episode is left
     other = play(second, 4, steps)
-    (heard,) = {"mix_logmag", "audio"} & record[0][0].keys()
+    (heard,) = {"mix_logmag", "audio", "observation"} & record[0][0].keys()
     assert not np.array_equal(record[0][0][heard], other[0][0][heard])
     # an observation is the caller's own: writing into it changes nothing that comes later
     third = make()

@@ -20,10 +20,10 @@ from audio_separation.envs.step_signal.signals import low_pass, make_step, point
 class StepSignalEnv(gymnasium.Env):
     """One step, a low-pass filter and an offset; the achieved signal is the filtered step minus the offset.
 
-    It begins unfiltered: the cutoff at its upper end, the offset 0. An action ``[2]`` in [-1, 1] changes the logarithm
-    of the cutoff by up to STEP_SIGNAL.LOG_CUTOFF_STEP and the offset by up to OFFSET_STEP; both stay in their ranges.
-    It is always the original step that is filtered, so where the two knobs stand says all that is achieved, whatever
-    the way there.
+    It begins with the cutoff at its upper end, where nothing is filtered, and the offset 0. An action ``[2]`` in
+    [-1, 1] changes the logarithm of the cutoff by up to STEP_SIGNAL.LOG_CUTOFF_STEP and the offset by up to
+    OFFSET_STEP; both stay in their ranges. It is always the original step that is filtered, so where the two knobs
+    stand says all that is achieved, whatever the way there.
 
     Observes, float32, signals at STEP_SIGNAL.POINTS (G) evenly spaced samples, scaled so that the levels and goals lie
     in [-1, 1]:
@@ -95,7 +95,7 @@ class StepSignalEnv(gymnasium.Env):
         self.playing = chosen
         self.original = make_step(self.length, chosen.at, chosen.before, chosen.after)
         self._log_cutoff, self.offset = self.log_cutoffs[1], 0.0
-        self.filtered = self.achieved = self.original  # nothing lies above the upper end
+        self.filtered = self.achieved = self.original
         self.step_count, self._ended = 0, False
         observation = self._observation()
         return observation, self._info(observation)
@@ -108,8 +108,7 @@ class StepSignalEnv(gymnasium.Env):
         """
         if self._ended:
             raise ResetNeeded("no episode is being played: call reset() before step()")
-        turn = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
-        self._turn(float(turn[0]) * self.settings.LOG_CUTOFF_STEP, float(turn[1]) * self.settings.OFFSET_STEP)
+        self.turn(np.clip(np.asarray(action, np.float64), -1.0, 1.0))
         self.step_count += 1
         self._ended = self.step_count >= self.settings.MAX_STEPS
         observation = self._observation()
@@ -144,13 +143,25 @@ class StepSignalEnv(gymnasium.Env):
         low, high = np.transpose([self.log_cutoffs, self.offsets])
         return 2 * (np.array([self._log_cutoff, self.offset]) - low) / (high - low) - 1
 
-    def _turn(self, log_cutoff: float, offset: float) -> None:
+    def turn(self, action: np.ndarray) -> None:
+        """Turn both knobs by an action ``[2]`` in [-1, 1]."""
+        log_cutoff = self._log_cutoff + float(action[0]) * self.settings.LOG_CUTOFF_STEP
+        self.set_knobs(log_cutoff, self.offset + float(action[1]) * self.settings.OFFSET_STEP)
+
+    def set_knobs(self, log_cutoff: float, offset: float) -> None:
+        """Put the knobs somewhere, or to the nearer end of their range, and make the achieved signal."""
         before = self._log_cutoff
-        self._log_cutoff = min(max(before + log_cutoff, self.log_cutoffs[0]), self.log_cutoffs[1])
-        self.offset = min(max(self.offset + offset, self.offsets[0]), self.offsets[1])
-        if self._log_cutoff != before:  # filtering takes most of a step's time
-            self.filtered = low_pass(self.original, self.cutoff_hz, self.settings.RATE, self.settings.ORDER)
+        self._log_cutoff = min(max(log_cutoff, self.log_cutoffs[0]), self.log_cutoffs[1])
+        self.offset = min(max(offset, self.offsets[0]), self.offsets[1])
+        if self._log_cutoff == self.log_cutoffs[1]:
+            self.filtered = self.original
+        elif self._log_cutoff != before:  # filtering takes most of a step's time
+            self.filtered = self.low_pass(self.original)
         self.achieved = self.filtered - self.offset
+
+    def low_pass(self, signal: np.ndarray) -> np.ndarray:
+        """Filter at the cutoff that is set."""
+        return low_pass(signal, self.cutoff_hz, self.settings.RATE, self.settings.ORDER)
 
     def _scaled(self, signal: Any) -> np.ndarray:
         return ((signal - self._middle) / self._half).astype(np.float32)

@@ -103,6 +103,8 @@ class Instrument:
         assert self._grid is not None
         rows, weights = np.zeros(1, int), np.ones(1)
         for value, axis in zip(params, self._grid):
+            if len(axis) == 1:  # nothing to go between
+                continue
             low = int(np.clip(np.searchsorted(axis, value, "right") - 1, 0, len(axis) - 2))
             part = float(np.clip((value - axis[low]) / (axis[low + 1] - axis[low]), 0.0, 1.0))
             rows = (rows[:, None] * len(axis) + [low, low + 1]).ravel()

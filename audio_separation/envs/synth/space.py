@@ -61,9 +61,9 @@ class SoundSpace:
 
     def __init__(self, config: CfgNode, table: LookupTable):
         synth = config.SYNTH
-        self.names = expand(synth.FEATURES, key_origin(config, "SYNTH.FEATURES"))
+        self.names = _expand(config, "FEATURES")
         self._columns = columns(self.names)
-        expand(synth.REWARD_FEATURES, key_origin(config, "SYNTH.REWARD_FEATURES"))  # refuses unknown words
+        _expand(config, "REWARD_FEATURES")  # refuses unknown words
         self.weights = _weights(self.names, synth.REWARD_FEATURES, synth.REWARD_WEIGHTS)
         lacking = [name for name in self.names if name not in table.names]
         if lacking:
@@ -94,6 +94,14 @@ class SoundSpace:
         return self.scaler(described[..., self._columns])
 
 
+def _expand(config: CfgNode, key: str) -> list[str]:
+    """The columns that a key of the section lists."""
+    words, where = config.SYNTH[key], key_origin(config, f"SYNTH.{key}")
+    if not all(isinstance(word, str) for word in words):
+        raise UserError(f"{where} must list names of descriptors such as mfcc-0 or mfcc, found {words!r}")
+    return expand(words, where)
+
+
 def _weights(names: Sequence[str], compared: Sequence[str], weights: Sequence[float]) -> np.ndarray:
     """Weight ``[D]`` of each observed descriptor; 0 of those that are not compared."""
     if weights and len(weights) != len(compared):
@@ -103,8 +111,9 @@ def _weights(names: Sequence[str], compared: Sequence[str], weights: Sequence[fl
         )
     found = dict.fromkeys(names, 0.0)
     for word, weight in zip(compared, weights or [1.0] * len(compared)):
-        if type(weight) not in (int, float) or weight < 0:
-            raise UserError(f"SYNTH.REWARD_WEIGHTS must be numbers from 0 on, found {weight!r}")
+        # not-a-number is in no range
+        if type(weight) not in (int, float) or not 0 <= weight < np.inf:
+            raise UserError(f"SYNTH.REWARD_WEIGHTS must be finite numbers from 0 on, found {weight!r}")
         for name in CATEGORIES.get(word, (word,)):
             if name not in found:
                 raise UserError(

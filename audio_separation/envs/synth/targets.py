@@ -100,7 +100,8 @@ def draw_target(
 ) -> Target:
     """Draw the target of an episode; one kind of those that ``targets`` mixes, evenly.
 
-    A piece is drawn by its length, and begins where ``max_steps`` of it are left, if it has as many.
+    A piece is drawn by its length, and begins where ``max_steps`` of it are left, if it has as many. One of a single
+    step is never drawn: after the first action nothing of it would be left.
 
     Args:
         targets: SYNTH.TARGETS.
@@ -110,6 +111,7 @@ def draw_target(
     kind = kinds[int(rng.integers(len(kinds)))]
     if kind != "corpus":
         return RandomTarget(instrument, change if kind == "dynamic_random" else 0.0, rng)
+    pieces = [piece for piece in pieces if len(piece.steps) > 1]
     lengths = np.array([len(piece.steps) for piece in pieces], float)
     piece = pieces[int(rng.choice(len(pieces), p=lengths / lengths.sum()))]
     return PieceTarget(piece, int(rng.integers(max(1, len(piece.steps) - max_steps))))

@@ -65,7 +65,8 @@ def open_table(config: CfgNode) -> LookupTable:
         UserError: missing, damaged, or of another synthesizer.
     """
     table = _load_table(table_folder(config).resolve())
-    check_table(table, build_synth(config, table.num_params), table.num_params)
+    synth = build_synth(config, table.num_params)
+    check_table(table, synth, synth.num_params)
     return table
 
 

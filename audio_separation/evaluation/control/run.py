@@ -14,7 +14,7 @@ from yacs.config import CfgNode
 
 from audio_separation.envs.control import build_control_env
 from audio_separation.errors import UserError
-from audio_separation.evaluation.adopt import adopt_keys
+from audio_separation.evaluation.adopt import NETWORK_KEYS, adopt_keys
 from audio_separation.evaluation.control.kits import Kit, kit_of
 from audio_separation.evaluation.control.play import Actor, Slot, learnt, play, scripted
 from audio_separation.evaluation.records import read_records, summarise_methods
@@ -36,8 +36,6 @@ from audio_separation.training.distributed import World
 from audio_separation.training.run_dir import Progress, StopRequest, plain_config, run_record
 
 EXPERIMENTS = {"synth": "configs/synth/fm3.yaml", "step_signal": "configs/step_signal/ddpg.yaml"}
-# sizes of the networks; the rest of SB3 says how they were trained
-NETWORKS = ("SB3.ALGORITHM", "SB3.HIDDEN")
 
 
 def evaluate_control(config: CfgNode, model_dir: Path, world: World, stop: StopRequest) -> int:
@@ -84,7 +82,7 @@ class Evaluation:
             self.checkpoint = identify(path, model_dir)
             self.content = load_checkpoint(path)
             check_bundle(self.content, path, config.TASK.NAME)
-            self.config = adopt_keys(config, self.content["config"], (*kit.sections, *NETWORKS), kit.own)
+            self.config = adopt_keys(config, self.content["config"], kit.sections, kit.own, NETWORK_KEYS)
         self.folder = results_folder(model_dir, self.config, self.checkpoint)
 
     def run(self, stop: StopRequest, label: str) -> bool:
@@ -95,7 +93,9 @@ class Evaluation:
             *AUDITION_SECTIONS[:-1],
             *(s for s in CONTROL_SECTIONS if s not in self.kit.sections),
         )
-        summary = find_finished(self.folder, config, self.checkpoint, free, NETWORKS if self.content else ())
+        summary = find_finished(
+            self.folder, config, self.checkpoint, free, NETWORK_KEYS if self.content else ()
+        )
         lacks_report = config.EVAL.REPORT_EPISODES > 0 and not (self.folder / "report/report.html").exists()
         if summary is not None:
             print(f"{label}: finished before, kept: {self.folder}/summary.json", flush=True)
@@ -156,8 +156,9 @@ class Evaluation:
             )
         except UserError as error:
             own, stored = plain_config(self.config), self.content["config"]
-            watched = (*self.kit.sections, *NETWORKS)
-            other = [k for k in own if k.startswith(watched) and k in stored and own[k] != stored[k]]
+            other = [
+                k for k in own if k.startswith(self.kit.sections) and k in stored and own[k] != stored[k]
+            ]
             if not other:
                 raise
             shown = "; ".join(f"{k} is {own[k]!r} here, {stored[k]!r} in the checkpoint" for k in other[:3])

@@ -46,6 +46,32 @@ def check_algorithm(config: CfgNode, observation_space: spaces.Space, action_spa
         raise UserError(f"config key SB3.HIDDEN must list widths of layers, found {config.SB3.HIDDEN}")
 
 
+def check_training(config: CfgNode) -> None:
+    """Refuse settings that a training would fail with, once it is under way.
+
+    Raises:
+        UserError: that names the keys.
+    """
+    sb3, count = config.SB3, config.NUM_PROCESSES
+    if sb3.ALGORITHM == "PPO":  # its advantages are divided by their standard deviation over a batch
+        for what, value in (
+            ("SB3.BATCH", sb3.BATCH),
+            ("SB3.ROLLOUT times NUM_PROCESSES", sb3.ROLLOUT * count),
+        ):
+            if value < 2:
+                raise UserError(f"{what} must be 2 or more for PPO, found {value}; raise it")
+    if sb3.HER:
+        # goals are taken from whole episodes: one must have ended before the first update, and one must stay in the
+        # buffer while the next is written over older ones
+        steps = config.STEP_SIGNAL.MAX_STEPS * count
+        for key, least in (("START_STEPS", steps), ("BUFFER", 2 * steps)):
+            if sb3[key] < least:
+                raise UserError(
+                    f"SB3.HER needs whole episodes of STEP_SIGNAL.MAX_STEPS in NUM_PROCESSES {count} environments, so "
+                    f"SB3.{key} must be {least} or more, found {sb3[key]}; raise it"
+                )
+
+
 def schedule(config: CfgNode) -> Any:
     """The learning rate: a number, or a function of the part of the training that is left."""
     rate = config.SB3.LR

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 import gymnasium
 from stable_baselines3.common.logger import Logger
@@ -16,7 +16,7 @@ from audio_separation.training.checkpoint import link_best, load_state, require,
 from audio_separation.training.distributed import World
 from audio_separation.training.logging import MetricWriter
 from audio_separation.training.run_dir import Progress, StopRequest, claim_run_dir
-from audio_separation.training.sb3.algorithms import build_algorithm, check_algorithm
+from audio_separation.training.sb3.algorithms import build_algorithm, check_algorithm, check_training
 from audio_separation.training.sb3.bundle import KIND, bundle
 from audio_separation.training.sb3.callbacks import Evaluation, MetricsOutput, Saving
 from audio_separation.training.sb3.state import apply, capture
@@ -44,6 +44,7 @@ class Sb3Trainer:
         self.config, self.dir, self.world = config, Path(model_dir), world
         self.envs = numbered_envs(config, "train", config.NUM_PROCESSES)
         check_algorithm(config, self.envs.observation_space, self.envs.action_space)
+        check_training(config)
         self.validations: list[dict[str, Any]] = []
 
     def run(self, stop: StopRequest) -> int:
@@ -64,7 +65,7 @@ class Sb3Trainer:
         writer = MetricWriter(self.dir, begun, enabled=True)
         progress = Progress("train", "steps", sb3.NUM_STEPS, begun, self.config.VERBOSE)
         self.model.set_logger(Logger(None, [MetricsOutput(writer, progress)]))
-        judged = numbered_envs(self.config, "val", min(self.config.NUM_PROCESSES, sb3.EVAL_EPISODES))
+        judged = validation_envs(self.config)
         self.evaluation = Evaluation(judged, sb3.EVAL_EVERY, sb3.EVAL_EPISODES, self._keep)
         saving = Saving(sb3.SAVE_EVERY, self._save_state, stop)
         if stored is not None:
@@ -123,7 +124,23 @@ class Sb3Trainer:
 def numbered_envs(config: CfgNode, split: str, count: int) -> VecMonitor:
     """``count`` environments that play the episodes of ``split`` in turn."""
 
-    def maker(first: int) -> Callable[[], gymnasium.Env]:
-        return lambda: NumberedEpisodes(build_control_env(config, split), first, count)
+    return _side_by_side(config, split, range(count))
 
-    return VecMonitor(DummyVecEnv([maker(first) for first in range(count)]))
+
+def validation_envs(config: CfgNode) -> VecMonitor:
+    """At most ``NUM_PROCESSES`` environments whose ``SB3.EVAL_EPISODES`` are the first of the split val.
+
+    Where the episodes do not divide evenly, the library has the last environments play one more than the first ones:
+    so the last one begins with episode 0.
+    """
+    count = min(config.NUM_PROCESSES, config.SB3.EVAL_EPISODES)
+    return _side_by_side(config, "val", range(count)[::-1])
+
+
+def _side_by_side(config: CfgNode, split: str, firsts: Sequence[int]) -> VecMonitor:
+    """An environment for each of ``firsts``, the episode that it begins with."""
+
+    def maker(first: int) -> Callable[[], gymnasium.Env]:
+        return lambda: NumberedEpisodes(build_control_env(config, split), first, len(firsts))
+
+    return VecMonitor(DummyVecEnv([maker(first) for first in firsts]))

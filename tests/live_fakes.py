@@ -30,6 +30,7 @@ class FakePlayer:
         self.heard: list[tuple[np.ndarray, np.ndarray]] = []
 
     def reset(self, rng: np.random.Generator) -> np.ndarray:
+        self.heard.clear()
         return rng.random(self.num_params)
 
     def step(self, agent_features: np.ndarray, target_features: np.ndarray, params: np.ndarray) -> np.ndarray:

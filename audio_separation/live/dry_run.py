@@ -18,7 +18,7 @@ from audio_separation.audio.synths import PARAMS, check_params
 from audio_separation.errors import UserError
 from audio_separation.live.files import check_free, write_session
 from audio_separation.live.pd_session import PdSession, Ports
-from audio_separation.live.server import LiveServer, LiveStep, Player, Resending, distance_of
+from audio_separation.live.server import LiveServer, LiveStep, Player, Resending, distance_of, warm_up
 from audio_separation.live.streaming import StreamingSynth
 
 LONGEST_S = 3600.0  # of a file: its samples and those played are held in memory
@@ -143,6 +143,7 @@ def play_to_file(
     instrument = pd_instrument(player)
     ports = ports if ports is not None else Ports()
     seconds = len(sound) / player.rate_hz
+    warm_up(player)
     with PdSession(instrument, player.hop, ports, sound, record=True) as session:
         server = LiveServer(player, session.link, rng, resending, session.check)
         session.begin()

@@ -14,7 +14,7 @@ from audio_separation.errors import UserError
 from audio_separation.live.dry_run import dry_run, param_names, pd_instrument, read_input
 from audio_separation.live.files import check_free, write_session
 from audio_separation.live.pd_session import PdSession, Ports, sound_card
-from audio_separation.live.server import LiveServer, Player, Resending
+from audio_separation.live.server import LiveServer, Player, Resending, warm_up
 from audio_separation.training.distributed import World
 from audio_separation.training.run_dir import StopRequest
 
@@ -90,6 +90,7 @@ def _with_sound_card(
     if not card:
         print("Pure Data finds no sound card to play with: nothing will be heard", flush=True)
     seconds = osc.SECONDS or (0.0 if sound is None else len(sound) / player.rate_hz)
+    warm_up(player)
     with PdSession(
         pd_instrument(player), player.hop, ports, sound, osc.RECORD, card=card or listens
     ) as session:

@@ -13,6 +13,7 @@ from typing import Any, Callable, NamedTuple, Optional, Protocol
 
 import numpy as np
 
+from audio_separation.audio.descriptors import describe
 from audio_separation.audio.synths import check_params
 from audio_separation.errors import UserError
 from audio_separation.live.blocks import BlockStream
@@ -38,7 +39,7 @@ class Player(Protocol):
         """The first parameters, ``[P]``."""
 
     def step(self, agent_features: np.ndarray, target_features: np.ndarray, params: np.ndarray) -> np.ndarray:
-        """The next parameters ``[P]`` in [0, 1], from descriptors ``[D]`` of both sounds."""
+        """The next parameters ``[P]`` in [0, 1], from descriptors ``[D]`` of both sounds; also before :meth:`reset`."""
 
 
 class Link(Protocol):
@@ -94,6 +95,16 @@ def distance_of(player: Any, agent: np.ndarray, target: np.ndarray) -> Optional[
     """The player's distance of two sounds, where it has one."""
     measure = getattr(player, "distance", None)
     return None if measure is None else float(measure(agent, target))
+
+
+def warm_up(player: Player) -> None:
+    """Make one step for nothing: the first one loads libraries and compiles, for a second or more."""
+    noise = np.random.default_rng(0).uniform(
+        -0.1, 0.1, player.window + (player.frames_per_step - 1) * player.hop
+    )
+    features = describe(noise, player.rate_hz, player.window, player.hop).mean(0)
+    player.step(features, features, np.full(player.num_params, 0.5))
+    distance_of(player, features, features)
 
 
 class LiveServer:

@@ -9,12 +9,14 @@ from live_fakes import FakeLink, FakePlayer, sweep
 from audio_separation.audio.descriptors import describe
 from audio_separation.errors import UserError
 from audio_separation.live.osc import Message
-from audio_separation.live.server import LiveServer, Resending
+from audio_separation.live.server import LiveServer, Resending, warm_up
 
 SECONDS = 1.0
 
 
-def session(loses=lambda address, number: False, player=None, seconds=SECONDS, reply_s=0.002, resending=None, **more):
+def session(
+    loses=lambda address, number: False, player=None, seconds=SECONDS, reply_s=0.002, resending=None, **more
+):
     player = player or FakePlayer()
     audio, played = sweep(seconds, player.rate_hz), sweep(seconds, player.rate_hz, level=0.1)[::-1]
     link = FakeLink(audio, played, player.hop, player.rate_hz, loses, reply_s)
@@ -38,7 +40,9 @@ def test_steps_come_at_a_fixed_rate_and_hear_the_last_frames():
         # the block that ends at the moment of the step is still under way
         end = round((number + 1) * period * player.rate_hz) - player.hop
         for features, sound in ((agent, played), (target, audio)):
-            frames = describe(sound[max(0, end - player.window - 3 * player.hop) : end], player.rate_hz, 512, 256)
+            frames = describe(
+                sound[max(0, end - player.window - 3 * player.hop) : end], player.rate_hz, 512, 256
+            )
             assert np.allclose(features, frames[-4:].mean(0))
     assert {k: statistics[k] for k in ("lost_audio", "lost_played", "resent", "skipped", "malformed", "stale")} == {
         "lost_audio": 0, "lost_played": 0, "resent": 0, "skipped": 0, "malformed": 0, "stale": 0,
@@ -53,9 +57,9 @@ def test_steps_come_at_a_fixed_rate_and_hear_the_last_frames():
 
 
 def test_nothing_is_played_to_before_there_is_sound():
-    player, link, server, *_ = session()
-    player.window, player.hop = 4096, 256
-    _, link, server, *_ = session(player=player)
+    player = FakePlayer()
+    player.window = 4096
+    server = session(player=player)[2]
     statistics = server.run(0.5)
     assert statistics["waiting"] == 4 and statistics["steps"] == 3  # 4096 samples take 0.256 s
 
@@ -77,7 +81,7 @@ def test_lost_replies_are_asked_for_again_and_stop_nothing():
 
 
 def test_one_lost_reply_is_answered_to_the_second_message():
-    _, link, server, *_ = session(
+    _, _, server, *_ = session(
         lambda address, number: address == "/ack" and number == 0, resending=Resending(after_s=0.01)
     )
     statistics = server.run(SECONDS)
@@ -86,7 +90,7 @@ def test_one_lost_reply_is_answered_to_the_second_message():
 
 
 def test_new_parameters_replace_those_that_are_under_way():
-    _, link, server, *_ = session(reply_s=0.1, resending=Resending(after_s=0.08))  # longer than a period
+    _, _, server, *_ = session(reply_s=0.1, resending=Resending(after_s=0.08))  # longer than a period
     statistics = server.run(SECONDS)
     assert statistics["resent"] == 0 and statistics["steps"] == 15
     assert statistics["unacknowledged"] == 15
@@ -105,7 +109,9 @@ def test_lost_sound_delays_descriptors_and_nothing_else(every):
     frames = describe(audio, player.rate_hz, player.window, player.hop)
     for _, target in player.heard:
         # a mean of frames that were whole
-        means = [frames[i:j].mean(0) for i in range(len(frames)) for j in range(i + 1, min(i + 5, len(frames) + 1))]
+        means = [
+            frames[i:j].mean(0) for i in range(len(frames)) for j in range(i + 1, min(i + 5, len(frames) + 1))
+        ]
         assert min(np.abs(target - mean).max() for mean in means) < 1e-9
 
 
@@ -144,7 +150,7 @@ def test_a_peer_that_falls_silent_is_given_up():
 
 
 def test_acknowledgements_alone_are_no_sign_of_life():
-    _, link, server, *_ = session(
+    _, _, server, *_ = session(
         lambda address, number: address in ("/audio", "/played"), resending=Resending(timeout_s=0.3)
     )
     with pytest.raises(UserError, match="sent no sound"):
@@ -160,6 +166,14 @@ def test_a_peer_that_ends_is_told_at_once():
     with pytest.raises(UserError, match="ended"):
         server.run(SECONDS)
     assert link.now < 100.46
+
+
+def test_a_step_for_nothing_comes_before_all_others():
+    player, _, server, *_ = session()
+    warm_up(player)
+    ((agent, target),) = player.heard
+    assert np.array_equal(agent, target) and np.isfinite(agent).all()
+    assert server.run(0.5)["steps"] == len(player.heard) == 7
 
 
 def test_it_stops_when_asked():

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # The study of docs/step_signal.md: ./scripts/step_signal_study.sh [OUT]
-# DDPG, TD3 and SAC, each with and without hindsight, three seeds each -> test beside scripted and untrained agents.
+# DDPG, TD3 and SAC with and without hindsight, DDPG also with the sparse reward -> test beside scripted agents.
 # Run again to go on after an interruption; what is finished is skipped.
 #   JOBS=N      runs at a time, a core each (default 2)
-#   SEEDS="0 1 2"   AGENTS="ddpg ddpg_her td3 td3_her sac sac_her"
+#   SEEDS="0 1 2"   AGENTS="ddpg ddpg_her ..." (default: all below)
 #   ROWS=FILE   where the rows go (default OUT/step_signal.json; those of the docs lie in results/step_signal.json)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case "${1:-}" in -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 OUT=${1:-runs/step_signal}
 SEEDS=${SEEDS:-0 1 2}
-AGENTS=${AGENTS:-ddpg ddpg_her td3 td3_her sac sac_her}
+AGENTS=${AGENTS:-ddpg ddpg_her td3 td3_her sac sac_her ddpg_sparse ddpg_sparse_her}
 ROWS=${ROWS:-$OUT/step_signal.json}
 source scripts/setup.sh
 source scripts/study.sh
@@ -36,6 +36,7 @@ done | side_by_side
 methods=("hold=$(of_seeds hold)" "random=$(of_seeds random)" "untrained=$(of_seeds untrained)")
 for agent in $AGENTS; do
     name=${agent^^}
+    name=${name/_SPARSE/ sparse}
     methods+=("${name/_HER/ + HER}=$(of_seeds "$agent")")
 done
 python scripts/results_table.py "$ROWS" --task step_signal --figure "$OUT/curves.png" --collect \

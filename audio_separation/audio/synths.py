@@ -7,6 +7,7 @@ the same ones in Pure Data. Every oscillator is a cosine that starts at phase 0,
 from __future__ import annotations
 
 import hashlib
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Optional, Protocol
@@ -146,19 +147,24 @@ def fm(params: np.ndarray, length: int, rate_hz: int) -> np.ndarray:
     return wave * params[3] if len(params) == 4 else wave
 
 
+def nearest(value: float) -> int:
+    """The nearest whole number, halves upwards, as in the patch; Python's ``round`` takes the even one."""
+    return math.floor(value + 0.5)
+
+
 class Grains:
     """How the granular synthesizer plays: what its four parameters mean for a source of ``length`` samples.
 
-    Grain n begins at sample ``round(n rate / density)``. It reads the source from ``start`` on, ``pitch`` samples for
-    each of its own, wrapping round, interpolated linearly, under a Hann window of ``grain`` samples, divided by the
-    root of how many sound at once, where that is more than one. Parameters that change count where a grain begins.
+    Grain n begins at the sample nearest to ``n rate / density``. It reads the source from ``start`` on, ``pitch``
+    samples for each of its own, wrapping round, interpolated linearly, under a Hann window of ``grain`` samples, divided
+    by the root of how many sound at once, where that is more than one. Parameters that change count where a grain begins.
     """
 
     def __init__(self, params: np.ndarray, length: int, rate_hz: int):
         shortest, longest = GRAIN_SECONDS
         self.density_hz = 1.0 + 39.0 * params[0]
-        self.start = round(params[1] * (length - 1))
-        self.grain = max(2, round((shortest + (longest - shortest) * params[2] ** 2) * rate_hz))
+        self.start = nearest(params[1] * (length - 1))
+        self.grain = max(2, nearest((shortest + (longest - shortest) * params[2] ** 2) * rate_hz))
         self.pitch = 0.1 + 1.9 * params[3]
         self.gain = 1.0 / np.sqrt(max(1.0, self.density_hz * self.grain / rate_hz))
 
@@ -176,8 +182,8 @@ def granular(source: np.ndarray, params: np.ndarray, length: int, rate_hz: int) 
     wave = np.zeros(length)
     begin = 0.0
     grain, made_of = np.zeros(0), None
-    while round(begin) < length:
-        first = round(begin)
+    while nearest(begin) < length:
+        first = nearest(begin)
         now = params if params.ndim == 1 else params[:, first]
         if made_of is None or not np.array_equal(now, made_of):
             grains = Grains(now, len(source), rate_hz)

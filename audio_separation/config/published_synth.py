@@ -59,7 +59,8 @@ def translate(path: Path) -> dict[str, Any]:
 
 
 def _name(value: Any) -> Any:
-    return SYNTH_NAMES.get(value, value) if isinstance(value, str) else value  # of other types the key's check tells
+    # of another type it is refused with the key that it becomes
+    return SYNTH_NAMES.get(value, value) if isinstance(value, str) else value
 
 
 def _features(value: Any) -> list[Any]:

@@ -13,6 +13,7 @@ class Family(NamedTuple):
     Attributes:
         sections: beginnings of the keys that say what the agent is asked to do.
         method_keys: those among them that may differ between methods: how it hears and learns, not what it shall do.
+            One that ends in a dot is the beginning of keys.
         tables: title -> columns.
         curves: metric of a validation -> factor and label, drawn over the training.
         split_name: of a summary.
@@ -23,6 +24,11 @@ class Family(NamedTuple):
     tables: Mapping[str, Columns]
     curves: Mapping[str, tuple[int, str]]
     split_name: Callable[[Mapping[str, Any]], str]
+
+    def shares(self, key: str) -> bool:
+        """Whether all methods in one table must have ``key`` in common."""
+        own = any(key.startswith(k) if k.endswith(".") else key == k for k in self.method_keys)
+        return key.startswith(self.sections) and not own
 
 
 def _rooms_and_sounds(summary: Mapping[str, Any]) -> str:
@@ -83,6 +89,7 @@ SYNTH = Family(
     method_keys=(
         "SYNTH.ACTIONS",
         "SYNTH.REWARD",
+        "SYNTH.REWARD_NOISE",
         "SYNTH.FEATURES",
         "SYNTH.LOOKUP",
         # in the name of the split

@@ -223,7 +223,7 @@ def _check_same_task(first: Result, other: Result) -> None:
     tasks = {"task": first.summary["task"]}, {"task": other.summary["task"]}
     family = FAMILIES[first.summary["task"]]
     one, two = _config(first), _config(other)
-    keys = [k for k in one if k.startswith(family.sections) and not k.startswith(family.method_keys)]
+    keys = [k for k in one if family.shares(k)]
     differing = _differences(*tasks, ["task"]) or _differences(
         one, two, [*keys, "DATA.CORPUS", "EVAL.EPISODES"]
     )

@@ -34,9 +34,12 @@ def live(config: CfgNode, model_dir: str, dry_run_wav: str, world: World, stop: 
         raise UserError(
             f"--run-type live plays in one process, found {world.size}; start it without torchrun"
         )
-    config, player = load_player(config, Path(model_dir), world.device)
     name = Path(dry_run_wav).stem if dry_run_wav else time.strftime("%Y-%m-%d_%H-%M-%S")
-    return play_live(config, player, Path(model_dir) / "live" / name, dry_run_wav or None, stop)
+    out_folder = Path(model_dir) / "live" / name
+    if dry_run_wav:
+        check_free(out_folder)  # before the networks are loaded, which takes seconds
+    config, player = load_player(config, Path(model_dir), world.device)
+    return play_live(config, player, out_folder, dry_run_wav or None, stop)
 
 
 def play_live(

@@ -19,6 +19,7 @@ from audio_separation.audio.synths import (
     fm_frequencies,
     glide,
     make_synth,
+    nearest,
     phase_of,
     read_source,
 )
@@ -74,8 +75,8 @@ class StreamingSynth:
     def _grains(self, moving: np.ndarray, length: int) -> np.ndarray:
         wave = np.zeros(max(length, len(self._tail)))
         wave[: len(self._tail)] += self._tail
-        while round(self._next_grain) < length:
-            first = round(self._next_grain)
+        while nearest(self._next_grain) < length:
+            first = nearest(self._next_grain)
             grains = Grains(moving[:, first], len(self._source), self.rate_hz)
             grain = grains.wave(self._source)
             if first + len(grain) > len(wave):

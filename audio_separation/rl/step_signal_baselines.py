@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
 from audio_separation.envs.step_signal.env import StepSignalEnv
-from audio_separation.envs.step_signal.signals import low_pass
+from audio_separation.envs.step_signal.episodes import StepEpisode
+from audio_separation.envs.step_signal.signals import low_pass, make_step, point_indices
 
 
 def hold(env: StepSignalEnv, rng: np.random.Generator) -> np.ndarray:
@@ -25,10 +27,19 @@ def oracle(env: StepSignalEnv, rng: np.random.Generator) -> np.ndarray:
     settings, episode = env.settings, env.playing
     assert episode is not None
     lowest_hz = settings.CUTOFF_HZ[0]
-    flattest = low_pass(env.original, lowest_hz, settings.RATE, settings.ORDER)[env.points]
+    level = _flattened_level(episode, env.length, settings.POINTS, lowest_hz, settings.RATE, settings.ORDER)
     cutoff = (math.log(lowest_hz) - math.log(env.cutoff_hz)) / settings.LOG_CUTOFF_STEP
-    offset = (flattest.mean() - episode.goal - env.offset) / settings.OFFSET_STEP
+    offset = (level - episode.goal - env.offset) / settings.OFFSET_STEP
     return np.clip([cutoff, offset], -1.0, 1.0).astype(np.float32)
+
+
+@lru_cache(maxsize=64)  # the same at every step of an episode
+def _flattened_level(
+    episode: StepEpisode, length: int, count: int, cutoff_hz: float, rate_hz: float, order: int
+) -> float:
+    """Mean of the filtered step over the points that are observed."""
+    step = make_step(length, episode.at, episode.before, episode.after)
+    return float(low_pass(step, cutoff_hz, rate_hz, order)[point_indices(length, count)].mean())
 
 
 AGENTS = {"hold": hold, "random": random, "oracle": oracle}

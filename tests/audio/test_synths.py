@@ -228,7 +228,9 @@ def test_another_number_of_parameters_is_refused(bad):
 
 
 def test_names_and_sources_that_do_not_fit(tmp_path):
-    with pytest.raises(UserError, match="no closed form of synthesizer 'piano'; expected one of sine, fm3, fm4"):
+    with pytest.raises(
+        UserError, match="no closed form of synthesizer 'piano'; expected one of sine, fm3, fm4"
+    ):
         make_synth("piano")
     with pytest.raises(UserError, match=r"synthesizer fm3 reads no source, found .*a\.wav; leave it out"):
         make_synth("fm3", RATE, tmp_path / "a.wav")

@@ -48,7 +48,9 @@ def test_every_key_is_translated(tmp_path):
     assert (s.ACTIONS, s.LOOKUP) == ("joint", "nearest")
 
 
-@pytest.mark.parametrize("key", ["corpus_name", "reward_noise", "training_mode", "reward_type", "step_size", "seed"])
+@pytest.mark.parametrize(
+    "key", ["corpus_name", "reward_noise", "training_mode", "reward_type", "step_size", "seed"]
+)
 def test_what_is_left_out_keeps_its_default(tmp_path, key):
     default, read = get_config(), get_config(str(write(tmp_path, drop=(key,))))
     names = {
@@ -71,16 +73,23 @@ def test_what_has_no_counterpart_changes_nothing(tmp_path, key):
 
 @pytest.mark.parametrize(("seed", "expected"), [("None", 0), (None, 0), (7, 7), ("7", 7)])
 def test_seeds(tmp_path, seed, expected):
-    assert get_config(str(write(tmp_path, seed=seed))).SEED == expected
+    found = get_config(str(write(tmp_path, seed=seed))).SEED
+    assert found == expected
 
 
 @pytest.mark.parametrize(
     ("name", "count", "ours"),
-    [("sine_wave", 2, "sine"), ("sin", 2, "sine"), ("FM4", 4, "fm4"), ("granular", 4, "granular"), ("mine", 9, "mine")],
+    [
+        ("sine_wave", 2, "sine"),
+        ("sin", 2, "sine"),
+        ("FM4", 4, "fm4"),
+        ("granular", 4, "granular"),
+        ("mine", 9, "mine"),
+    ],
 )
 def test_synthesizers_by_their_published_names(tmp_path, name, count, ours):
-    path = write(tmp_path, instrument_name=name, N_synth_params=count)
-    assert get_config(str(path)).SYNTH.NAME == ours
+    found = get_config(str(write(tmp_path, instrument_name=name, N_synth_params=count))).SYNTH.NAME
+    assert found == ours
 
 
 @pytest.mark.parametrize("word", ["all", ["all"], ["mfcc", "all"]])

@@ -232,11 +232,12 @@ def test_no_episode_is_solved_before_it_begins():
 
 
 @pytest.mark.parametrize(
-    ("agent", "least", "most"), [("oracle", 1.0, 1.0), ("hold", 0, 0), ("random", 0, 0.01)]
+    ("agent", "count", "least", "most"),
+    [("oracle", 200, 1.0, 1.0), ("hold", 200, 0, 0), ("random", 100, 0, 0.02)],
 )
-def test_the_oracle_solves_every_episode_and_chance_none(agent, least, most):
+def test_the_oracle_solves_every_episode_and_chance_none(agent, count, least, most):
     env, rng, successes = env_of(), np.random.default_rng(0), []
-    for number in range(200):
+    for number in range(count):
         env.reset(options={"episode": number})
         truncated = False
         while not truncated:

@@ -127,7 +127,9 @@ def test_the_numbering_wrapper(root):
 
 
 def test_another_task_is_refused(root):
-    with pytest.raises(UserError, match="TRAINER sb3 learns TASK.NAME synth or step_signal, found 'near_target'"):
+    with pytest.raises(
+        UserError, match="TRAINER sb3 learns TASK.NAME synth or step_signal, found 'near_target'"
+    ):
         build_control_env(synth_config(root, TASK__NAME="near_target"), "test")
 
 
@@ -145,7 +147,11 @@ def test_the_observation_is_both_sounds_and_the_parameters(root):
     observation, info = env.reset(options={"episode": 2})
     world = env.world
     for action in (np.array([2, 1]), np.array([2, 0])):
-        expected = [world.instrument.sound(info["params"]), info["target_sound"], world.space.params_scaler(info["params"])]
+        expected = [
+            world.instrument.sound(info["params"]),
+            info["target_sound"],
+            world.space.params_scaler(info["params"]),
+        ]
         np.testing.assert_array_equal(observation, np.concatenate(expected))
         before = info["params"]
         observation, _, _, _, info = env.step(action)
@@ -156,7 +162,12 @@ def test_the_observation_is_both_sounds_and_the_parameters(root):
 def by_hand(rmse, shape):
     cubic = 8 * (0.5 - min(rmse, 1)) ** 3
     prize = 10.0 if rmse <= 0.1 else 0.0
-    return {"linear": 1 - rmse, "cubic": cubic, "cubic+prize": cubic / 2 + prize, "prize": 10 if prize else -10}[shape]
+    return {
+        "linear": 1 - rmse,
+        "cubic": cubic,
+        "cubic+prize": cubic / 2 + prize,
+        "prize": 10 if prize else -10,
+    }[shape]
 
 
 @pytest.mark.parametrize("shape", ["linear", "cubic", "cubic+prize", "prize"])
@@ -229,7 +240,11 @@ def test_truncation_where_the_recording_ends(root):
     assert record[0][1]["start"] == 0 and len(record) == len(steps)
     for place, result in enumerate(record):
         np.testing.assert_array_equal(result[-1]["target_sound"], steps[place])
-        assert (result[-1]["mode"], result[-1]["piece"], result[-1]["target_params"]) == ("corpus", "sweep_test", None)
+        assert (result[-1]["mode"], result[-1]["piece"], result[-1]["target_params"]) == (
+            "corpus",
+            "sweep_test",
+            None,
+        )
     assert record[-1][3]
 
 

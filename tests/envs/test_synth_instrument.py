@@ -87,7 +87,9 @@ def test_linear_lookup_along_an_axis_of_one_value():
 
 
 def test_linear_lookup_needs_a_grid():
-    with pytest.raises(UserError, match="SYNTH.LOOKUP linear needs a lookup table whose rows are a full grid"):
+    with pytest.raises(
+        UserError, match="SYNTH.LOOKUP linear needs a lookup table whose rows are a full grid"
+    ):
         instrument_of(loose_rows(), "linear")
 
 
@@ -119,7 +121,9 @@ def test_a_rendered_sound_is_that_of_the_sound_itself(tmp_path):
 def test_the_synthesizer_of_the_section(tmp_path):
     synth = build_synth(synth_config("nowhere", SYNTH__NAME="fm4", SYNTH__RATE=8000), 4)
     assert (synth.name, synth.num_params, synth.rate_hz) == ("fm4", 4, 8000)
-    with pytest.raises(UserError, match=r"SYNTH.PATCH is my\.pd, which only Pure Data can play; set SYNTH.BACKEND pd"):
+    with pytest.raises(
+        UserError, match=r"SYNTH.PATCH is my\.pd, which only Pure Data can play; set SYNTH.BACKEND pd"
+    ):
         build_synth(synth_config("nowhere", SYNTH__PATCH="my.pd"), 2)
     with pytest.raises(UserError, match="no closed form of synthesizer 'piano'"):
         build_synth(synth_config("nowhere", SYNTH__NAME="piano"), 2)

@@ -101,11 +101,15 @@ def test_plain_says_all_that_scaling_takes(table):
 # ---- bad input ------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("key", ["FEATURES", "REWARD_FEATURES"])
 def test_unknown_descriptors_with_the_near_ones_and_their_origin(table, tmp_path, key):
-    with pytest.raises(UserError, match=rf"SYNTH.{key} \(set in the command line\) names the descriptor 'mfc'"):
+    with pytest.raises(
+        UserError, match=rf"SYNTH.{key} \(set in the command line\) names the descriptor 'mfc'"
+    ):
         space_of(table, **{f"SYNTH__{key}": "['loudness','mfc']"})
     path = tmp_path / "mine.yaml"
     path.write_text(f"SYNTH: {{{key}: [loudness, specshape-centriod]}}\n")
-    with pytest.raises(UserError, match=r"mine\.yaml\).*'specshape-centriod'.*did you mean specshape-centroid"):
+    with pytest.raises(
+        UserError, match=r"mine\.yaml\).*'specshape-centriod'.*did you mean specshape-centroid"
+    ):
         SoundSpace(get_config(str(path)), table)
 
 
@@ -124,12 +128,16 @@ def test_words_that_are_no_names(table, word):
 
 
 def test_compared_but_not_observed(table):
-    with pytest.raises(UserError, match=r"compares mfcc-0, which SYNTH.FEATURES does not observe; add it there"):
+    with pytest.raises(
+        UserError, match=r"compares mfcc-0, which SYNTH.FEATURES does not observe; add it there"
+    ):
         space_of(table, SYNTH__REWARD_FEATURES="['loudness-dB','mfcc']")
 
 
 def test_another_number_of_weights(table):
-    with pytest.raises(UserError, match=r"has 1 numbers for 2 words of SYNTH.REWARD_FEATURES \(loudness-dB, "):
+    with pytest.raises(
+        UserError, match=r"has 1 numbers for 2 words of SYNTH.REWARD_FEATURES \(loudness-dB, "
+    ):
         space_of(table, SYNTH__REWARD_WEIGHTS="[1]")
 
 
@@ -148,6 +156,8 @@ def test_nothing_compared(table, changes):
 def test_a_published_table_has_no_pitch(table):
     keep = [NAMES.index(name) for name in PUBLISHED]
     old = LookupTable(table.params.copy(), table.features[:, keep], PUBLISHED, {"rate_hz": RATE})
-    with pytest.raises(UserError, match="asks for pitch-Hz, pitch-confidence, which the lookup table does not"):
+    with pytest.raises(
+        UserError, match="asks for pitch-Hz, pitch-confidence, which the lookup table does not"
+    ):
         space_of(old, SYNTH__FEATURES="['all']")
     assert space_of(old).size == 4

@@ -121,7 +121,9 @@ def test_a_piece_of_one_step_is_no_target():
 def test_check_pieces():
     check_pieces([piece("a", 1)], "mixed_random", "here")
     check_pieces([piece("a", 1), piece("b", 2)], "corpus", "here")
-    with pytest.raises(UserError, match="here holds no sound of two control periods or more, which SYNTH.TARGETS cor"):
+    with pytest.raises(
+        UserError, match="here holds no sound of two control periods or more, which SYNTH.TARGETS cor"
+    ):
         check_pieces([piece("a", 1)], "corpus", "here")
 
 
@@ -153,6 +155,14 @@ def test_where_things_lie(root, tmp_path):
     assert table_folder(given) == tmp_path / "t" and corpus_folder(given) == tmp_path
 
 
+def test_a_folder_that_happens_to_have_the_name_is_not_the_corpus(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("sweeps", "mine"):
+        (tmp_path / name).mkdir()
+    assert corpus_folder(synth_config(root)) == root / "synth/corpora/sweeps"
+    assert corpus_folder(synth_config(root, SYNTH__CORPUS="mine")).resolve() == tmp_path / "mine"
+
+
 def test_random_targets_need_no_corpus(root):
     world = open_world(synth_config(root, SYNTH__CORPUS="", SYNTH__TARGETS="mixed_random"), "train")
     assert list(world.pieces) == []
@@ -162,7 +172,9 @@ def test_random_targets_need_no_corpus(root):
 def test_a_corpus_that_is_not_there(root):
     with pytest.raises(UserError, match=r"there is no corpus at .*synth/corpora/jazz"):
         open_world(synth_config(root, SYNTH__CORPUS="jazz"), "train")
-    with pytest.raises(UserError, match=r"needs a corpus, and SYNTH.CORPUS is empty; name one, or take mixed_random"):
+    with pytest.raises(
+        UserError, match=r"needs a corpus, and SYNTH.CORPUS is empty; name one, or take mixed_random"
+    ):
         open_world(synth_config(root, SYNTH__CORPUS=""), "train")
     with pytest.raises(UserError, match="a corpus has the splits train and test, found 'valUnheard'"):
         open_world(synth_config(root), "valUnheard")
@@ -172,7 +184,10 @@ def corpus_json(folder, **settings):
     folder.mkdir()
     make_corpus(folder)
     files = {
-        f"sweep_{split}": {"split": split, "frames": len((folder / split / f"sweep_{split}.csv").read_text().split()) - 1}
+        f"sweep_{split}": {
+            "split": split,
+            "frames": len((folder / split / f"sweep_{split}.csv").read_text().split()) - 1,
+        }
         for split in ("train", "test")
     }
     (folder / "corpus.json").write_text(json.dumps({"settings": settings, "files": files}))
@@ -184,7 +199,9 @@ def test_a_corpus_of_another_analysis(root, tmp_path, key, value):
     same = {"rate_hz": RATE, "window": WINDOW, "hop": HOP}
     open_world(synth_config(root, SYNTH__CORPUS=corpus_json(tmp_path / "same", **same)), "train")
     other = corpus_json(tmp_path / "other", **{**same, key: value})
-    with pytest.raises(UserError, match=rf"was analysed with {key} {value}, the lookup table with {same[key]}"):
+    with pytest.raises(
+        UserError, match=rf"was analysed with {key} {value}, the lookup table with {same[key]}"
+    ):
         open_world(synth_config(root, SYNTH__CORPUS=other), "train")
 
 
@@ -206,16 +223,22 @@ def test_a_corpus_that_lacks_what_is_observed(root, tmp_path):
 
 
 def test_a_table_that_is_not_there(root, tmp_path):
-    with pytest.raises(UserError, match=r"no lookup table at .*tables/fm3/lookup_table.csv; compute it with python"):
+    with pytest.raises(
+        UserError, match=r"no lookup table at .*tables/fm3/lookup_table.csv; compute it with python"
+    ):
         open_world(synth_config(root, SYNTH__NAME="fm3"), "train")
 
 
 def test_a_table_of_another_synthesizer(root, tmp_path):
     folder = root / "synth/tables/sine"
-    with pytest.raises(UserError, match=r"another synthesizer than sine: rate_hz is 16000 in the table, 8000 here"):
+    with pytest.raises(
+        UserError, match=r"another synthesizer than sine: rate_hz is 16000 in the table, 8000 here"
+    ):
         open_world(synth_config(root, SYNTH__RATE=8000), "train")
     make_table(tmp_path, "fm4", subdivisions=2)
-    with pytest.raises(UserError, match="has 4 parameters, synthesizer granular has 4|another synthesizer than granular"):
+    with pytest.raises(
+        UserError, match="has 4 parameters, synthesizer granular has 4|another synthesizer than granular"
+    ):
         open_world(synth_config(root, SYNTH__NAME="granular", SYNTH__TABLE=tmp_path), "train")
     with pytest.raises(UserError, match="the lookup table has 2 parameters, synthesizer fm3 has 3"):
         open_world(synth_config(root, SYNTH__NAME="fm3", SYNTH__TABLE=folder), "train")

@@ -1,4 +1,4 @@
-"""The evaluation of the synthesizer agent: what it leaves, that it is the same however it is played, what it refuses."""
+"""Judging the synthesizer agent: what is left, that it is the same however it is played, and what is refused."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def stem(model_dir, agent):
 
 def read(model_dir, agent, name=None):
     place = model_dir / "eval" / (name or f"{SPLIT}_{agent}") / stem(model_dir, agent)
-    return json.loads((place / "summary.json").read_text()), json.loads((place / "episodes.json").read_text())["episodes"]
+    return json.loads((place / "summary.json").read_text()), json.loads(
+        (place / "episodes.json").read_text()
+    )["episodes"]
 
 
 def untrained(model_dir, folder):
@@ -80,12 +82,20 @@ def test_what_an_evaluation_leaves(model_dir):
             assert estimate == mean_ci(record["scores"][method][metric] for record in records)._asdict()
     for record in records:
         count = len(record["actions"])
-        assert all(len(record[key]) == count + 1 for key in ("params", "target_params", "rmse", "nearest_rmse"))
-        assert (record["piece"] == "sweep_test") == (record["mode"] == "corpus") == (record["target_params"][0] is None)
+        assert all(
+            len(record[key]) == count + 1 for key in ("params", "target_params", "rmse", "nearest_rmse")
+        )
+        assert (
+            (record["piece"] == "sweep_test")
+            == (record["mode"] == "corpus")
+            == (record["target_params"][0] is None)
+        )
 
 
 def test_scores_by_hand():
-    scores = episode_scores(np.array([0.4, 0.3, 0.2, 0.6, 0.1]), np.array([0.1, 0.2, 0.15, 0.55, 0.1]), np.array([1.0, 2.0]))
+    scores = episode_scores(
+        np.array([0.4, 0.3, 0.2, 0.6, 0.1]), np.array([0.1, 0.2, 0.15, 0.55, 0.1]), np.array([1.0, 2.0])
+    )
     assert scores == pytest.approx({"rmse": 0.32, "late_rmse": 0.3, "near": 0.8, "reward": 1.5})
 
 
@@ -115,6 +125,10 @@ def test_agents_rank_as_they_must(model_dir):
     assert rmse["greedy"] < min(rmse["hold"], rmse["random"])
     for record in read(model_dir, "hold")[1]:
         assert len({tuple(params) for params in record["params"]}) == 1
+    drawn = [record["actions"][:6] for record in read(model_dir, "random")[1]]
+    assert all(
+        one != other for n, one in enumerate(drawn) for other in drawn[:n]
+    )  # every episode its own chance
 
 
 @pytest.mark.parametrize(("agent", "processes"), [("policy", 1), ("policy", 3), ("random", 1), ("greedy", 3)])
@@ -167,7 +181,12 @@ def test_settings_come_from_the_checkpoint_unless_they_are_given(root, model_dir
     config = read(model_dir, "policy", "given")[0]["record"]["config"]
     assert (config["SYNTH.REWARD"], config["SYNTH.CLIP"]) == ("cubic", 3.0)
     # what the weights are shaped by is taken also where it is given
-    bent = {"SB3__HIDDEN": "[9]", "SB3__ALGORITHM": "SAC", "SYNTH__ACTIONS": "joint", "SYNTH__FEATURES": "['all']"}
+    bent = {
+        "SB3__HIDDEN": "[9]",
+        "SB3__ALGORITHM": "SAC",
+        "SYNTH__ACTIONS": "joint",
+        "SYNTH__FEATURES": "['all']",
+    }
     assert run(root, model_dir, EVAL__NAME="bent", **bent) == 0
     assert read(model_dir, "policy", "bent")[1] == read(model_dir, "policy")[1]
     # a scripted agent has learnt with no settings
@@ -175,10 +194,17 @@ def test_settings_come_from_the_checkpoint_unless_they_are_given(root, model_dir
 
 
 def test_adopted_words_that_read_as_numbers_stay_words(root):
-    stored = {**plain_config(synth_config(root)), "SYNTH.CORPUS_AUDIO": "2024", "SYNTH.SOURCE": "007", "SYNTH.CLIP": 2.5}
+    stored = {
+        **plain_config(synth_config(root)),
+        "SYNTH.CORPUS_AUDIO": "2024",
+        "SYNTH.SOURCE": "007",
+        "SYNTH.CLIP": 2.5,
+    }
     adopted = adopt_keys(synth_config(root), stored, ("SYNTH.",), ("SYNTH.TABLE",)).SYNTH
     assert (adopted.CORPUS_AUDIO, adopted.SOURCE, adopted.CLIP) == ("2024", "007", 2.5)
-    kept = adopt_keys(synth_config(root), {**stored, "SYNTH.TABLE": "t", "OSC.SECONDS": 3.0}, ("SYNTH.",), ("SYNTH.TABLE",))
+    kept = adopt_keys(
+        synth_config(root), {**stored, "SYNTH.TABLE": "t", "OSC.SECONDS": 3.0}, ("SYNTH.",), ("SYNTH.TABLE",)
+    )
     assert (kept.SYNTH.TABLE, kept.OSC.SECONDS, kept.is_frozen()) == ("", 0.0, True)
 
 
@@ -202,7 +228,10 @@ def test_a_report_of_random_targets_plays_both_sounds(root, model_dir):
     assert page.count("<audio") == 6 and "greedy" in page and (place / "training.png").exists()
     for src in page.split('src="')[1:]:
         assert (place / src.split('"')[0]).is_file()
-    synth, shown = make_synth("sine", RATE), [r for r in records if (place / f"episode_{r['episode']}").exists()]
+    synth, shown = (
+        make_synth("sine", RATE),
+        [r for r in records if (place / f"episode_{r['episode']}").exists()],
+    )
     assert len(shown) == 2
     for record in shown:
         found = sounds(place, record["episode"])
@@ -223,7 +252,9 @@ def test_a_report_of_a_recording_plays_it_where_it_is_at_hand(root, model_dir, t
     # the recordings are found later: the scores stay, the report is made anew
     shutil.rmtree(place)
     base.update(EVAL__REPORT_EPISODES=2, SYNTH__CORPUS_AUDIO=tmp_path)
-    with pytest.raises(UserError, match=r"the recording .*sweep_test\.wav is not there, which the report plays"):
+    with pytest.raises(
+        UserError, match=r"the recording .*sweep_test\.wav is not there, which the report plays"
+    ):
         run(root, model_dir, **base)
     assert not place.exists()
     wave = np.random.default_rng(0).uniform(-0.5, 0.5, round(1.5 * RATE))
@@ -237,7 +268,9 @@ def test_a_report_of_a_recording_plays_it_where_it_is_at_hand(root, model_dir, t
 
 # ---- what is refused ------------------------------------------------------------------------------------
 def test_an_unknown_agent_and_drawn_actions(root, model_dir):
-    with pytest.raises(UserError, match="EVAL.AGENT is 'oracle'; expected one of policy, hold, random, greedy"):
+    with pytest.raises(
+        UserError, match="EVAL.AGENT is 'oracle'; expected one of policy, hold, random, greedy"
+    ):
         run(root, model_dir, EVAL__AGENT="oracle")
     with pytest.raises(UserError, match="EVAL.DETERMINISTIC False is not offered for TASK.NAME synth"):
         run(root, model_dir, EVAL__DETERMINISTIC=False)
@@ -247,7 +280,9 @@ def test_an_unknown_agent_and_drawn_actions(root, model_dir):
 
 
 def test_no_training(root, tmp_path):
-    with pytest.raises(UserError, match=r"has no best.pth; train first: python main.py .*configs/synth/fm3.yaml"):
+    with pytest.raises(
+        UserError, match=r"has no best.pth; train first: python main.py .*configs/synth/fm3.yaml"
+    ):
         run(root, tmp_path)
     with pytest.raises(UserError, match=r"EVAL.CHECKPOINT is 'ckpt/ckpt.9.pth'; expected all, best, latest"):
         run(root, tmp_path, EVAL__CHECKPOINT="ckpt/ckpt.9.pth")
@@ -272,7 +307,9 @@ def test_checkpoints_of_another_kind_or_task(root, model_dir, tmp_path, changes,
 
 def test_a_checkpoint_of_another_table(root, model_dir, tmp_path):
     make_table(tmp_path, subdivisions=5)
-    with pytest.raises(UserError, match=r"was trained with the lookup table \w{12}, found \w{12}; give that one"):
+    with pytest.raises(
+        UserError, match=r"was trained with the lookup table \w{12}, found \w{12}; give that one"
+    ):
         run(root, model_dir, EVAL__NAME="other", SYNTH__TABLE=tmp_path)
     # the same table at another place will do
     shutil.copytree(root / "synth/tables/sine", tmp_path / "moved")

@@ -236,6 +236,7 @@ def test_the_script_writes_numbers_and_figures_and_goes_on(tmp_path, monkeypatch
         return ({"fault": f, "cause": 0, "seed": s, "success": s / 4} for f, s in wanted)
 
     monkeypatch.setattr(script, "train_all", train)
+    monkeypatch.setattr(script, "filters_figure", lambda: Figure())  # takes a second, and is drawn above
     monkeypatch.setattr(script.causes, "measure_causes", lambda env, seed: {"1 warm-up": {"changed": 0.0}})
     assert run("--seeds", "1") == 0 and len(trained) == len(faults.FAULTS)
     assert "| none | - | 25 |" in capsys.readouterr().out

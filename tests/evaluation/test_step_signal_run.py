@@ -124,7 +124,7 @@ def test_a_report_without_a_training(tmp_path):
     assert "Not drawn" in (tmp_path / "run/eval/test_hold/hold/report/report.html").read_text()
 
 
-@pytest.mark.parametrize("name", ["ddpg_her", "td3", "td3_her", "sac", "sac_her"])
+@pytest.mark.parametrize("name", ["ddpg_her", "ddpg_sparse_her", "td3", "td3_her", "sac", "sac_her"])
 def test_every_config_trains_and_resumes(name, tmp_path):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     assert train(config(name, SB3__SAVE_EVERY=50), whole) == 0

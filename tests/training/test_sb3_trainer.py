@@ -1,4 +1,4 @@
-"""Agents by Stable-Baselines3: a stopped or killed training goes on to the same curves and weights as one that was not."""
+"""Agents by Stable-Baselines3: a training that was stopped or killed goes on to the same curves and weights."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import shutil
 import pytest
 import torch
 from small_config import REPO, NoStop, override_words, train
-from synth_worlds import SMALL_SYNTH, make_synth_data, synth_config
+from synth_worlds import SMALL_SYNTH, make_synth_data, make_table, synth_config
 
 from audio_separation.config import get_config
 from audio_separation.envs.control import build_control_env
+from audio_separation.envs.synth import world as world_module
 from audio_separation.envs.synth.space import Scaler
 from audio_separation.envs.synth.world import open_world
 from audio_separation.errors import UserError
+from audio_separation.evaluation.run import evaluate
 from audio_separation.training.build import build_trainer
 from audio_separation.training.checkpoint import load_checkpoint
 from audio_separation.training.distributed import World
@@ -22,6 +24,7 @@ from audio_separation.training.logging import read_metrics
 from audio_separation.training.sb3.bundle import load_policy
 from audio_separation.training.sb3.state import capture
 
+ONE = World(rank=0, size=1, local_rank=0, local_size=1, device=torch.device("cpu"))
 STEP_SIGNAL = {
     "TASK.NAME": "step_signal",
     "STEP_SIGNAL.MAX_STEPS": "10",
@@ -98,6 +101,10 @@ def test_stopped_anywhere_it_ends_as_if_it_never_was(root, tmp_path, kind):
     assert 0 < stopped["step"] < config.SB3.NUM_STEPS and stopped["training"] is not None
     assert train(config, run) == 0
     assert_same_run(whole, run)
+    # what was learnt can be judged
+    assert evaluate(config, str(run), ONE, NoStop()) == 0
+    (summary,) = run.glob("eval/*/ckpt.*/summary.json")
+    assert json.loads(summary.read_text())["episodes"] == 4
 
 
 @pytest.mark.parametrize("kind", ["PPO", "SAC"])
@@ -138,8 +145,25 @@ def test_a_finished_run_stays_finished(root, finished, tmp_path):
 def test_another_number_of_environments_is_refused(root, tmp_path):
     run = tmp_path / "run"
     assert train(config_of(root, "A2C"), run, stop_after=2) == 143
-    with pytest.raises(UserError, match=r"state.pth was trained with NUM_PROCESSES 2, now it is 3; resume with the"):
+    with pytest.raises(
+        UserError, match=r"state.pth was trained with NUM_PROCESSES 2, now it is 3; resume with the"
+    ):
         train(synth_config(root, SB3__ALGORITHM="A2C", SYNTH__REWARD_NOISE=0.3, NUM_PROCESSES=3), run)
+
+
+def test_a_table_that_was_computed_anew_is_refused(root, tmp_path):
+    """The same place, other sounds: what was learnt so far would hear other numbers."""
+    run, table = tmp_path / "run", tmp_path / "table"
+    make_table(table, subdivisions=4)
+    config = synth_config(root, SYNTH__TABLE=table, VERBOSE=False)
+    assert train(config, run, stop_after=1) == 143
+    make_table(table, subdivisions=5)
+    world_module._load_table.cache_clear()  # as in a new process
+    with pytest.raises(UserError, match=r"state\.pth was trained with the lookup table \w{12}, found \w{12}"):
+        train(config, run)
+    make_table(table, subdivisions=4)
+    world_module._load_table.cache_clear()
+    assert train(config, run) == 0
 
 
 def test_a_damaged_state_is_told(root, tmp_path):
@@ -158,7 +182,12 @@ def test_checkpoints_are_tensors_and_plain_data(root, finished):
     for path in paths:
         torch.load(path, weights_only=True)
     content = torch.load(finished / "ckpt/ckpt.128.pth", weights_only=True)
-    assert (content["kind"], content["task"], content["algorithm"], content["step"]) == ("sb3", "synth", "PPO", 128)
+    assert (content["kind"], content["task"], content["algorithm"], content["step"]) == (
+        "sb3",
+        "synth",
+        "PPO",
+        128,
+    )
     assert content["config"]["SYNTH.NAME"] == "sine"
     world = open_world(config_of(root, "PPO"), "val")
     assert content["sounds"]["table_hash"] == world.table.hash
@@ -181,8 +210,7 @@ def test_the_best_by_its_record(finished):
 
 def test_success_comes_before_reward(root, tmp_path):
     """Of validations with success, that with the most is the best, whatever its reward."""
-    world = World(rank=0, size=1, local_rank=0, local_size=1, device=torch.device("cpu"))
-    trainer = build_trainer(config_of(root, "PPO"), str(tmp_path), world)
+    trainer = build_trainer(config_of(root, "PPO"), str(tmp_path), ONE)
     trainer.run(NoStop(0))
     trainer.validations = []
     for step, reward, success in ((1, 5.0, 0.2), (2, -3.0, 0.6), (3, -2.0, 0.6), (4, 9.0, 0.0)):
@@ -198,7 +226,9 @@ def test_validation_plays_the_first_episodes_of_its_split(root, finished):
     for number, line in ((64, 0), (128, 1)):
         path = finished / f"ckpt/ckpt.{number}.pth"
         content = load_checkpoint(path)
-        policy = load_policy(config, content, path, env.observation_space, env.action_space, torch.device("cpu"))
+        policy = load_policy(
+            config, content, path, env.observation_space, env.action_space, torch.device("cpu")
+        )
         returns = []
         for episode in range(3):
             (observation, _), over, rewards = env.reset(options={"episode": episode}), False, []
@@ -217,7 +247,11 @@ def test_validation_plays_the_first_episodes_of_its_split(root, finished):
 @pytest.mark.parametrize(
     ("algorithm", "actions", "message"),
     [
-        ("DQN", "steps", r"SB3.ALGORITHM DQN needs actions in a Discrete space, found MultiDiscrete; set SYNTH.ACTIONS jo"),
+        (
+            "DQN",
+            "steps",
+            r"SB3.ALGORITHM DQN needs actions in a Discrete space, found MultiDiscrete; set SYNTH.ACTIONS jo",
+        ),
         ("DQN", "delta", r"DQN needs actions in a Discrete space, found Box"),
         ("SAC", "steps", r"SAC needs actions in a Box space, found MultiDiscrete; set SYNTH.ACTIONS delta"),
         ("TD3", "joint", r"TD3 needs actions in a Box space, found Discrete"),
@@ -234,12 +268,21 @@ def test_algorithms_that_do_not_fit_the_actions(root, tmp_path, algorithm, actio
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"SB3__HER": True}, "SB3.HER relabels goals for off-policy algorithms, found SB3.ALGORITHM PPO on TASK.NAME syn"),
-        ({"SB3__HER": True, "SB3__ALGORITHM": "SAC", "SYNTH__ACTIONS": "delta"}, "found SB3.ALGORITHM SAC on TASK.NAME s"),
+        (
+            {"SB3__HER": True},
+            "SB3.HER relabels goals for off-policy algorithms, found SB3.ALGORITHM PPO on TASK.NAME syn",
+        ),
+        (
+            {"SB3__HER": True, "SB3__ALGORITHM": "SAC", "SYNTH__ACTIONS": "delta"},
+            "found SB3.ALGORITHM SAC on TASK.NAME s",
+        ),
         ({"SB3__HIDDEN": "[]"}, r"SB3.HIDDEN must list widths of layers, found \[\]"),
         ({"SB3__HIDDEN": "[8,0]"}, r"SB3.HIDDEN must list widths"),
         ({"SB3__BATCH": 1}, "SB3.BATCH must be 2 or more for PPO, found 1"),
-        ({"SB3__ROLLOUT": 1, "NUM_PROCESSES": 1}, "SB3.ROLLOUT times NUM_PROCESSES must be 2 or more for PPO"),
+        (
+            {"SB3__ROLLOUT": 1, "NUM_PROCESSES": 1},
+            "SB3.ROLLOUT times NUM_PROCESSES must be 2 or more for PPO",
+        ),
     ],
 )
 def test_settings_that_no_training_can_have(root, tmp_path, changes, message):
@@ -252,14 +295,20 @@ def test_hindsight_needs_a_whole_episode(tmp_path, key, value):
     """Two environments have played one of 10 steps each after 20."""
     changes = {"SB3__ALGORITHM": "DDPG", **KINDS["DDPG+HER"], f"SB3__{key}": value}
     config = get_config(None, override_words({**SMALL_SYNTH, **STEP_SIGNAL}, changes))
-    with pytest.raises(UserError, match=rf"SB3.HER needs .* SB3.{key} must be {value + 1} or more, found {value}"):
+    with pytest.raises(
+        UserError, match=rf"SB3.HER needs .* SB3.{key} must be {value + 1} or more, found {value}"
+    ):
         train(config, tmp_path / "run")
 
 
 def test_torchrun_and_other_tasks_are_refused(root, tmp_path):
     two = World(rank=0, size=2, local_rank=0, local_size=2, device=torch.device("cpu"))
-    with pytest.raises(UserError, match="TRAINER sb3 runs in one process, found 2; start it without torchrun"):
+    with pytest.raises(
+        UserError, match="TRAINER sb3 runs in one process, found 2; start it without torchrun"
+    ):
         build_trainer(config_of(root, "PPO"), str(tmp_path / "run"), two)
-    with pytest.raises(UserError, match="TRAINER sb3 learns TASK.NAME synth or step_signal, found 'near_target'"):
+    with pytest.raises(
+        UserError, match="TRAINER sb3 learns TASK.NAME synth or step_signal, found 'near_target'"
+    ):
         train(synth_config(root, TASK__NAME="near_target"), tmp_path / "run")
     assert (REPO / "configs/synth/sine.yaml").exists() and not (tmp_path / "run").exists()

@@ -53,9 +53,10 @@ def table_folder(config: CfgNode) -> Path:
 
 
 def corpus_folder(config: CfgNode) -> Path:
-    """Where the corpus of the config lies: SYNTH.CORPUS as a path where it exists, else below DATA.ROOT."""
-    given = Path(config.SYNTH.CORPUS)
-    return given if given.is_dir() else Path(config.DATA.ROOT) / "synth" / "corpora" / config.SYNTH.CORPUS
+    """Where the corpus of the config lies: SYNTH.CORPUS below DATA.ROOT, or as a path where only that exists."""
+    given, named = Path(config.SYNTH.CORPUS), Path(config.DATA.ROOT, "synth", "corpora", config.SYNTH.CORPUS)
+    # not the other way round: a folder "music" of recordings where one happens to be is no corpus
+    return given if given.is_dir() and not named.is_dir() else named
 
 
 def open_table(config: CfgNode) -> LookupTable:

@@ -53,6 +53,8 @@ def check_training(config: CfgNode) -> None:
         UserError: that names the keys.
     """
     sb3, count = config.SB3, config.NUM_PROCESSES
+    if not sb3.LR > 0:
+        raise UserError(f"config key SB3.LR must be above 0, found {sb3.LR}; 0.0003 is a usual one")
     if sb3.ALGORITHM == "PPO":  # its advantages are divided by their standard deviation over a batch
         for what, value in (
             ("SB3.BATCH", sb3.BATCH),

@@ -106,8 +106,14 @@ class Sb3Trainer:
             "step": self.model.num_timesteps,
             "evaluated": self.evaluation.evaluated,
             "validations": self.validations,
+            "table": self._table_hash(),
         }
         save_checkpoint(self.dir / "state.pth", content)
+
+    def _table_hash(self) -> str:
+        """Of the synthesizer's lookup table; empty where the task has none."""
+        world = getattr(self.envs.get_attr("unwrapped", 0)[0], "world", None)
+        return "" if world is None else world.table.hash
 
     def _resume(self, stored: dict[str, Any]) -> None:
         self.validations = stored["validations"]
@@ -117,6 +123,12 @@ class Sb3Trainer:
             raise UserError(
                 f"{self.dir / 'state.pth'} was trained with NUM_PROCESSES {episodes}, now it is {self.envs.num_envs}; "
                 "resume with the same number"
+            )
+        known, found = stored.get("table", ""), self._table_hash()
+        if known and known != found:
+            raise UserError(
+                f"{self.dir / 'state.pth'} was trained with the lookup table {known[:12]}, found {found[:12]}; give "
+                "that one (SYNTH.TABLE), or another --model-dir"
             )
         apply(self.model, self.envs, stored["training"])
 

@@ -156,8 +156,9 @@ class Grains:
     """How the granular synthesizer plays: what its four parameters mean for a source of ``length`` samples.
 
     Grain n begins at the sample nearest to ``n rate / density``. It reads the source from ``start`` on, ``pitch``
-    samples for each of its own, wrapping round, interpolated linearly, under a Hann window of ``grain`` samples, divided
-    by the root of how many sound at once, where that is more than one. Parameters that change count where a grain begins.
+    samples for each of its own, wrapping round, interpolated linearly, under a Hann window of ``grain`` samples,
+    divided by the root of how many sound at once, where that is more than one. Parameters that change count where a
+    grain begins.
     """
 
     def __init__(self, params: np.ndarray, length: int, rate_hz: int):

@@ -21,6 +21,7 @@ from audio_separation.live.osc import SEQUENCE, Message
 
 LONGEST_WAIT_S = 0.05  # between looks at the process and at requests to stop
 LATENCIES = 100_000  # the newest that the median is taken of
+AWAITED = 1000  # messages whose acknowledgement may still come
 
 
 class Player(Protocol):
@@ -86,7 +87,6 @@ class Resending(NamedTuple):
 class _Pending(NamedTuple):
     number: int
     params: np.ndarray
-    first_sent: float
     due: float
     left: int
 
@@ -141,6 +141,7 @@ class LiveServer:
         self._params = np.zeros(player.num_params)
         self._number = -1
         self._pending: Optional[_Pending] = None
+        self._awaited: dict[int, float] = {}  # number of a message -> when it was sent first
         self._latencies_s: deque[float] = deque(maxlen=LATENCIES)
         self._worst_s = self._seconds = self._slowest_step_s = 0.0
         self._counts = dict.fromkeys(
@@ -200,6 +201,7 @@ class LiveServer:
             "period_s": self.period_s,
             "steps": len(self.steps),
             **self._counts,
+            "unacknowledged": self._counts["unacknowledged"] + len(self._awaited),
             "malformed": self._counts["malformed"] + self._link.malformed,
             "strangers": self._link.strangers,
             "lost_audio": audio.lost,
@@ -231,12 +233,14 @@ class LiveServer:
 
     def _send_params(self, now: float) -> None:
         # the newest parameters alone count: those before are not sent again
-        if self._pending is not None:
-            self._counts["unacknowledged"] += 1
         self._number = (self._number + 1) % SEQUENCE
         self._pending = _Pending(
-            self._number, self._params, now, now + self._resending.after_s, self._resending.times
+            self._number, self._params, now + self._resending.after_s, self._resending.times
         )
+        self._awaited[self._number] = now
+        if len(self._awaited) > AWAITED:
+            del self._awaited[next(iter(self._awaited))]
+            self._counts["unacknowledged"] += 1
         self._link.send("/agent-params", self._number, *map(float, self._params))
 
     def _send_again(self, now: float) -> None:
@@ -244,7 +248,6 @@ class LiveServer:
         if pending is None or now < pending.due:
             return
         if pending.left == 0:
-            self._counts["unacknowledged"] += 1
             self._pending = None
             return
         self._counts["resent"] += 1
@@ -272,13 +275,15 @@ class LiveServer:
         )
 
     def _acknowledge(self, number: int) -> None:
-        if self._pending is None or number != self._pending.number:
-            return  # of parameters that newer ones have replaced
-        latency_s = self._clock() - self._pending.first_sent
+        sent = self._awaited.pop(number, None)
+        if sent is None:
+            return  # a second time, after it was sent again
+        latency_s = self._clock() - sent
         self._latencies_s.append(latency_s)
         self._worst_s = max(self._worst_s, latency_s)
         self._counts["acknowledged"] += 1
-        self._pending = None
+        if self._pending is not None and number == self._pending.number:
+            self._pending = None
 
 
 def _is_number(value: Any) -> bool:

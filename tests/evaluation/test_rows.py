@@ -225,12 +225,44 @@ def test_the_figure_shows_every_seed_and_their_mean(tmp_path, capsys):
     assert "no collected folder holds the metrics.jsonl" in capsys.readouterr().err
 
 
-def test_the_tables_of_the_docs_are_those_of_the_results():
-    rows = read_rows(REPO / "results/audition.json")
-    assert format_tables(rows) in (REPO / "docs/audition.md").read_text()
-    means = {(row["task"], row["method"], row["metric"]): row["mean"] for row in rows}
-    shown = (REPO / "README.md").read_text()
+@pytest.mark.parametrize("name", ["audition", "synth", "step_signal"])
+def test_the_tables_of_the_docs_are_those_of_the_results(name):
+    rows = read_rows(REPO / f"results/{name}.json")
+    assert format_tables(rows) in (REPO / f"docs/{name}.md").read_text()
+
+
+def means_of(name):
+    rows = read_rows(REPO / f"results/{name}.json")
+    return {(row["task"], row["split"], row["method"], row["metric"]): row["mean"] for row in rows}
+
+
+def test_the_readme_tells_the_results_of_audition():
+    means = means_of("audition")
     line = "| OtoWorld's agent, separator by the reward alone | {:.0f} % | {:.0f} | {:.2f} dB |"
     keys = ("success", "steps", "first_si_sdr_improvement_db")
-    success, steps, gain = (means["otoworld", "separator by the reward", key] for key in keys)
-    assert line.format(100 * success, steps, gain) in shown
+    success, steps, gain = (means["otoworld", "test_unheard", "separator by the reward", key] for key in keys)
+    assert line.format(100 * success, steps, gain) in (REPO / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("name", "task"), [("sine", "sine"), ("FM", "fm3")])
+@pytest.mark.parametrize(
+    ("what", "split"),
+    [
+        ("recordings never heard", "test_corpus_rendered"),
+        ("its own changing sounds", "test_dynamic_random_rendered"),
+    ],
+)
+def test_the_readme_tells_the_results_of_synth(name, task, what, split):
+    means = means_of("synth")
+    shown = (f"{means[task, split, method, 'rmse']:.2f}" for method in ("hold", "random", "greedy", "PPO"))
+    assert f"| {name}, {what} | {' | '.join(shown)} |" in (REPO / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [("untrained", "untrained"), ("random", "random"), ("DDPG", "DDPG"), ("DDPG + HER", "DDPG + HER")],
+)
+def test_the_readme_tells_the_results_of_the_step_signal(name, method):
+    means = means_of("step_signal")
+    success, rms = (means["step_signal", "test", method, key] for key in ("success", "final_rms"))
+    assert f"| {name} | {100 * success:.0f} % | {rms:.2f} |" in (REPO / "README.md").read_text()

@@ -2,7 +2,7 @@
 
 One process renders many rows: a generated patch gives the parameters of row after row to the instrument, resets it,
 and records into an array that is written to a float WAV file. Rows begin at multiples of Pure Data's block of 64
-samples. Measured against the closed form over 0.5 s at 44.1 kHz: see ``tests/puredata/test_render.py``.
+samples. Measured against the closed form over 0.5 s at 44.1 kHz: see ``tests/puredata/test_pd_render.py``.
 """
 
 from __future__ import annotations

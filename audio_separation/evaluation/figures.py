@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 # told apart by colour-blind readers too
 METHOD_STYLES = (
     ("#777777", "o"), ("#33bbee", "v"), ("#ee7733", "*"), ("#0077bb", "s"), ("#009988", "D"), ("#cc3311", "^"),
+    ("#aa4499", "P"), ("#ddaa33", "X"), ("#332288", "d"), ("#000000", "h"),
 )  # fmt: skip
 
 

@@ -174,13 +174,14 @@ def test_all_checkpoints_and_one_that_is_stopped(root, model_dir, tmp_path):
 
 
 # ---- settings of the checkpoint -------------------------------------------------------------------------
-def test_settings_come_from_the_checkpoint_unless_they_are_given(root, model_dir):
+def test_settings_come_from_the_checkpoint_unless_they_are_given(root, model_dir, capsys):
     config = read(model_dir, "policy")[0]["record"]["config"]
     assert (config["SYNTH.REWARD"], config["SYNTH.CLIP"]) == ("linear", 3.0)
     assert run(root, model_dir, EVAL__NAME="given", SYNTH__REWARD="cubic") == 0
     config = read(model_dir, "policy", "given")[0]["record"]["config"]
     assert (config["SYNTH.REWARD"], config["SYNTH.CLIP"]) == ("cubic", 3.0)
-    # what the weights are shaped by is taken also where it is given
+    assert "note:" not in capsys.readouterr().out
+    # what the weights are shaped by is taken also where it is given, and that is said
     bent = {
         "SB3__HIDDEN": "[9]",
         "SB3__ALGORITHM": "SAC",
@@ -188,6 +189,8 @@ def test_settings_come_from_the_checkpoint_unless_they_are_given(root, model_dir
         "SYNTH__FEATURES": "['all']",
     }
     assert run(root, model_dir, EVAL__NAME="bent", **bent) == 0
+    said = capsys.readouterr().out
+    assert "note: SYNTH.ACTIONS is the checkpoint's, 'steps', not 'joint'" in said and said.count("note:") == 4
     assert read(model_dir, "policy", "bent")[1] == read(model_dir, "policy")[1]
     # a scripted agent has learnt with no settings
     assert read(model_dir, "greedy")[0]["record"]["config"]["SYNTH.CLIP"] == 5.0

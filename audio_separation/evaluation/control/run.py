@@ -12,6 +12,7 @@ from typing import Any, Optional, Sequence
 
 from yacs.config import CfgNode
 
+from audio_separation.config.default import chosen_keys
 from audio_separation.envs.control import build_control_env
 from audio_separation.errors import UserError
 from audio_separation.evaluation.adopt import NETWORK_KEYS, adopt_keys
@@ -82,7 +83,12 @@ class Evaluation:
             self.checkpoint = identify(path, model_dir)
             self.content = load_checkpoint(path)
             check_bundle(self.content, path, config.TASK.NAME)
-            self.config = adopt_keys(config, self.content["config"], kit.sections, kit.own, NETWORK_KEYS)
+            stored = self.content["config"]
+            self.config = adopt_keys(config, stored, kit.sections, kit.own, NETWORK_KEYS)
+            own, chosen = plain_config(config), chosen_keys(config)
+            for key in NETWORK_KEYS:
+                if key in chosen and key in stored and own[key] != stored[key]:
+                    print(f"note: {key} is the checkpoint's, {stored[key]!r}, not {own[key]!r}", flush=True)
         self.folder = results_folder(model_dir, self.config, self.checkpoint)
 
     def run(self, stop: StopRequest, label: str) -> bool:

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # The study of docs/synth.md: ./scripts/synth_study.sh [OUT]
-# sounds -> lookup tables and corpus -> PPO agents of two synthesizers, three seeds each -> test beside scripted agents.
+# sounds -> lookup tables and corpus -> PPO agents of four synthesizers, three seeds each -> test beside scripted agents.
 # Run again to go on after an interruption; what is finished is skipped.
 #   JOBS=N      runs at a time, a core each (default 2)
-#   SEEDS="0 1 2"   SYNTHS="sine fm3"
+#   SEEDS="0 1 2"   SYNTHS="sine fm3 fm4 granular"
 #   ROWS=FILE   where the rows go (default OUT/synth.json; those of docs/synth.md lie in results/synth.json)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case "${1:-}" in -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 OUT=${1:-runs/synth}
 SEEDS=${SEEDS:-0 1 2}
-SYNTHS=${SYNTHS:-sine fm3}
+SYNTHS=${SYNTHS:-sine fm3 fm4 granular}
 ROWS=${ROWS:-$OUT/synth.json}
 source scripts/setup.sh
 source scripts/study.sh
@@ -19,7 +19,8 @@ AUDIO="$OUT/data/audio_data/synthetic/min20s_clips" # music, of the generated co
 python scripts/generate_homes.py --sounds-only --out "$OUT"
 python scripts/analyze_corpus.py "$AUDIO" --match 'music_*' --out "$OUT/data/synth/corpora/music"
 for synth in $SYNTHS; do
-    python scripts/compute_lookup.py --synth "$synth" --out "$OUT/data/synth/tables/$synth"
+    case $synth in fm4 | granular) subdivisions=11 ;; *) subdivisions=21 ;; esac # of four parameters: 14,641 rows
+    python scripts/compute_lookup.py --synth "$synth" --subdivisions "$subdivisions" --out "$OUT/data/synth/tables/$synth"
 done
 
 for synth in $SYNTHS; do

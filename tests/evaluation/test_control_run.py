@@ -190,7 +190,9 @@ def test_settings_come_from_the_checkpoint_unless_they_are_given(root, model_dir
     }
     assert run(root, model_dir, EVAL__NAME="bent", **bent) == 0
     said = capsys.readouterr().out
-    assert "note: SYNTH.ACTIONS is the checkpoint's, 'steps', not 'joint'" in said and said.count("note:") == 4
+    assert (
+        "note: SYNTH.ACTIONS is the checkpoint's, 'steps', not 'joint'" in said and said.count("note:") == 4
+    )
     assert read(model_dir, "policy", "bent")[1] == read(model_dir, "policy")[1]
     # a scripted agent has learnt with no settings
     assert read(model_dir, "greedy")[0]["record"]["config"]["SYNTH.CLIP"] == 5.0

@@ -244,7 +244,10 @@ def test_the_readme_tells_the_results_of_audition():
     assert line.format(100 * success, steps, gain) in (REPO / "README.md").read_text()
 
 
-@pytest.mark.parametrize(("name", "task"), [("sine", "sine"), ("FM", "fm3")])
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [("sine", "sine"), ("FM", "fm3"), ("FM with an amplitude", "fm4"), ("granular", "granular")],
+)
 @pytest.mark.parametrize(
     ("what", "split"),
     [
